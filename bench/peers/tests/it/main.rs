@@ -1,0 +1,4 @@
+//! The fixtures as programs use them.
+
+mod conformance;
+mod load;

@@ -1,0 +1,159 @@
+//! A change being composed: records to write, what they are expected to be, and their ledger
+//! records, committed together or not at all.
+
+use carnet_core::{Effect, Lifecycle, Principal, Timestamp};
+use carnet_ledger::{Entry, Kind as LeafKind, Sealed};
+use carnet_store::{Change, Commit, Expected, Key, Outgoing};
+use serde_json::{Map, Value, json};
+
+use crate::error::BrokerError;
+use crate::item::Item;
+use crate::state::State;
+
+/// A change being composed against one state.
+pub(crate) struct Draft<'a> {
+    state: &'a State,
+    now: Timestamp,
+    by: String,
+    expected: Vec<Expected>,
+    changes: Vec<Change>,
+    pub(crate) touched: Vec<(Key, Option<Item>)>,
+    entries: Vec<Entry>,
+    narrows: bool,
+    is_brake: bool,
+}
+
+/// What a draft becomes: the commit for the store, and what to show once it is done.
+pub(crate) struct Composed {
+    pub(crate) commit: Commit,
+    pub(crate) touched: Vec<(Key, Option<Item>)>,
+    pub(crate) narrows: bool,
+    pub(crate) is_brake: bool,
+}
+
+impl<'a> Draft<'a> {
+    /// An empty draft in the name of `by`. It narrows until something in it does not.
+    pub(crate) fn new(state: &'a State, by: &Principal, now: Timestamp) -> Self {
+        Self {
+            state,
+            now,
+            by: by.to_string(),
+            expected: Vec::new(),
+            changes: Vec::new(),
+            touched: Vec::new(),
+            entries: Vec::new(),
+            narrows: true,
+            is_brake: false,
+        }
+    }
+
+    /// Writes `item`, expecting it to be what the state says it is.
+    pub(crate) fn put(&mut self, item: Item) -> Result<(), BrokerError> {
+        let key = item.key();
+        self.expect(&key);
+        self.changes.push(Change::Put { key: key.clone(), value: item.encode()? });
+        self.touched.push((key, Some(item)));
+        Ok(())
+    }
+
+    /// Writes a new version of what a lifecycle moved, with a ledger record for each transition.
+    pub(crate) fn transition(
+        &mut self,
+        item: Item,
+        effects: &[Effect],
+        details: Value,
+    ) -> Result<(), BrokerError> {
+        self.put(item)?;
+        for effect in effects {
+            if let Effect::Append { lifecycle, id, transition, narrows } = effect {
+                self.narrows &= narrows;
+                self.record(leaf_kind(*lifecycle), id, transition, *narrows, &details, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the record under `key`.
+    pub(crate) fn delete(&mut self, key: Key) {
+        self.expect(&key);
+        self.changes.push(Change::Delete { key: key.clone() });
+        self.touched.push((key, None));
+    }
+
+    /// Says that the change is a brake: it takes effect even where the store cannot write it.
+    pub(crate) fn brakes(&mut self) {
+        self.is_brake = true;
+    }
+
+    /// Says that the change gives somebody more than before.
+    pub(crate) fn widens(&mut self) {
+        self.narrows = false;
+    }
+
+    /// Adds a ledger record. `sealed` values are committed to and kept apart, under `subject`'s key.
+    pub(crate) fn record(
+        &mut self,
+        kind: LeafKind,
+        id: &str,
+        transition: &str,
+        narrows: bool,
+        details: &Value,
+        sealed: Option<(&str, Vec<Sealed>)>,
+    ) {
+        let mut header = Map::new();
+        header.insert("transition".to_owned(), json!(transition));
+        header.insert("by".to_owned(), json!(self.by));
+        if let Value::Object(details) = details {
+            header.extend(details.clone());
+        }
+        let (subject, sealed) = match sealed {
+            Some((subject, sealed)) => (subject.to_owned(), sealed),
+            None => (self.by.clone(), Vec::new()),
+        };
+        let id = id.to_owned();
+        let position = None;
+        self.entry(Entry { kind, id, at: self.now, header, sealed, subject, position, narrows });
+    }
+
+    /// Adds a ledger record made elsewhere.
+    pub(crate) fn entry(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// The finished change. `seal` turns each ledger record into the bytes that wait in the outbox.
+    pub(crate) fn compose(
+        self,
+        seal: impl Fn(&Entry) -> Result<Vec<u8>, BrokerError>,
+    ) -> Result<Composed, BrokerError> {
+        let mut outgoing = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let (id, narrows) = (entry.id.clone(), entry.narrows);
+            outgoing.push(Outgoing { id, bytes: seal(entry)?, narrows });
+        }
+        let commit = Commit {
+            expected: self.expected,
+            changes: self.changes,
+            outgoing,
+            narrows: self.narrows,
+        };
+        let (narrows, is_brake) = (self.narrows, self.is_brake && self.narrows);
+        Ok(Composed { commit, touched: self.touched, narrows, is_brake })
+    }
+
+    fn expect(&mut self, key: &Key) {
+        if self.expected.iter().any(|expected| expected.key == *key) {
+            return;
+        }
+        let revision = self.state.revision_of(key);
+        self.expected.push(Expected { key: key.clone(), revision });
+    }
+}
+
+const fn leaf_kind(lifecycle: Lifecycle) -> LeafKind {
+    match lifecycle {
+        Lifecycle::Task => LeafKind::Task,
+        Lifecycle::Grant => LeafKind::Grant,
+        Lifecycle::Approval => LeafKind::Approval,
+        Lifecycle::Lock => LeafKind::Lock,
+    }
+}

@@ -1,0 +1,107 @@
+//! What the broker keeps in the store: typed records, read and written in one place.
+
+use carnet_core::{
+    Agent, Approval, Digest, Grant, Instance, Lock, ReservationId, Resource, Task, TaskId, User,
+};
+use carnet_store::{Key, Kind};
+use serde::{Deserialize, Serialize};
+
+use crate::error::BrokerError;
+
+/// One record of the store.
+#[derive(Debug, Clone)]
+pub(crate) enum Item {
+    Agent(Agent),
+    Instance(Instance),
+    User(User),
+    Resource(Resource),
+    Task(Task),
+    Grant(Grant),
+    Approval(Box<Approval>),
+    Lock(Lock),
+    Reservation(Reservation),
+    ActivePolicy(ActivePolicy),
+}
+
+/// What is set aside for one operation, until its outcome is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reservation {
+    /// Its id.
+    pub id: ReservationId,
+    /// The decision it belongs to.
+    pub decision: carnet_core::DecisionId,
+    /// The task.
+    pub task: TaskId,
+    /// What it takes, of which grants.
+    pub charges: Vec<carnet_core::Charge>,
+    /// Whether it takes one call of the task's budget.
+    pub counts_call: bool,
+}
+
+/// The policy set in force, and the one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivePolicy {
+    /// The digest of the set in force.
+    pub digest: Digest,
+    /// The digest of the set before it, for a rollback.
+    pub previous: Option<Digest>,
+}
+
+const ACTIVE_POLICY_ID: &str = "active-policy";
+
+impl Item {
+    /// The key the record is stored under.
+    pub(crate) fn key(&self) -> Key {
+        match self {
+            Self::Agent(agent) => Key::new(Kind::Agent, agent.name.as_str()),
+            Self::Instance(instance) => Key::new(Kind::Instance, instance.id.as_str()),
+            Self::User(user) => Key::new(Kind::Operator, user.name.as_str()),
+            Self::Resource(resource) => Key::new(Kind::Resource, resource.name.as_str()),
+            Self::Task(task) => Key::new(Kind::Task, task.id.as_str()),
+            Self::Grant(grant) => Key::new(Kind::Grant, grant.id.as_str()),
+            Self::Approval(approval) => Key::new(Kind::Approval, approval.id.as_str()),
+            Self::Lock(lock) => Key::new(Kind::Lock, lock.id.as_str()),
+            Self::Reservation(held) => Key::new(Kind::Reservation, held.id.as_str()),
+            Self::ActivePolicy(_) => Key::new(Kind::Meta, ACTIVE_POLICY_ID),
+        }
+    }
+
+    /// The record's bytes.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, BrokerError> {
+        let bytes = match self {
+            Self::Agent(agent) => serde_json::to_vec(agent),
+            Self::Instance(instance) => serde_json::to_vec(instance),
+            Self::User(user) => serde_json::to_vec(user),
+            Self::Resource(resource) => serde_json::to_vec(resource),
+            Self::Task(task) => serde_json::to_vec(task),
+            Self::Grant(grant) => serde_json::to_vec(grant),
+            Self::Approval(approval) => serde_json::to_vec(approval),
+            Self::Lock(lock) => serde_json::to_vec(lock),
+            Self::Reservation(held) => serde_json::to_vec(held),
+            Self::ActivePolicy(active) => serde_json::to_vec(active),
+        };
+        bytes.map_err(|error| BrokerError::Corrupt { key: self.key().to_string(), error })
+    }
+
+    /// The record under `key`, or none where the kind is not one the broker decodes.
+    pub(crate) fn decode(key: &Key, bytes: &[u8]) -> Result<Option<Self>, BrokerError> {
+        let item = match key.kind {
+            Kind::Agent => serde_json::from_slice(bytes).map(Self::Agent),
+            Kind::Instance => serde_json::from_slice(bytes).map(Self::Instance),
+            Kind::Operator => serde_json::from_slice(bytes).map(Self::User),
+            Kind::Resource => serde_json::from_slice(bytes).map(Self::Resource),
+            Kind::Task => serde_json::from_slice(bytes).map(Self::Task),
+            Kind::Grant => serde_json::from_slice(bytes).map(Self::Grant),
+            Kind::Approval => serde_json::from_slice(bytes).map(Box::new).map(Self::Approval),
+            Kind::Lock => serde_json::from_slice(bytes).map(Self::Lock),
+            Kind::Reservation => serde_json::from_slice(bytes).map(Self::Reservation),
+            Kind::Meta if key.id == ACTIVE_POLICY_ID => {
+                serde_json::from_slice(bytes).map(Self::ActivePolicy)
+            }
+            Kind::Meta | Kind::Lease | Kind::Policy | Kind::Secret => return Ok(None),
+        };
+        item.map(Some).map_err(|error| BrokerError::Corrupt { key: key.to_string(), error })
+    }
+}

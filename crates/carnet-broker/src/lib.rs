@@ -1,0 +1,30 @@
+//! The control plane of Carnet: one writer of state, which publishes what nodes decide from.
+//!
+//! The broker opens tasks, asks people and records what they say, issues tokens, sets aside what an
+//! operation takes, and keeps the registry and the policy sets. Every change is committed to the
+//! store together with its ledger record; what widens authority enters the published view only once
+//! that record is durable, what narrows it enters at once.
+//!
+//! It does not stand in the way of traffic: nodes decide on the view they have.
+
+mod broker;
+mod clock;
+mod draft;
+mod drain;
+mod error;
+mod item;
+pub mod operator;
+mod outbox;
+mod policy_set;
+mod registry;
+mod state;
+mod vault;
+mod work;
+
+pub use broker::{Broker, BrokerParts, Done};
+pub use clock::{Clock, fresh_bits};
+pub use error::BrokerError;
+pub use item::{ActivePolicy, Reservation};
+pub use registry::Review;
+pub use vault::Vault;
+pub use work::{AskUse, DETAILS_TYPE, IssuedToken, OpenTask, Reserve, TokenRequest};

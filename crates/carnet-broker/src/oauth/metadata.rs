@@ -1,0 +1,88 @@
+//! The public documents: what Carnet offers, and the keys to check it by.
+
+use std::sync::Arc;
+
+use axum::extract::{Path as UrlPath, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use carnet_core::{Path, ResourceName};
+use carnet_identity::KeySet;
+use serde_json::{Value, json};
+
+use crate::oauth::surface::Surface;
+use crate::work::DETAILS_TYPE;
+
+/// How long anybody may keep a document: keys change no faster.
+const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+/// How often a SPIFFE bundle should be fetched again.
+const REFRESH_HINT_S: u64 = 300;
+/// What proofs may be signed with.
+const DPOP_ALGORITHMS: [&str; 2] = ["ES256", "EdDSA"];
+/// What SVIDs of the built-in trust domain are signed with.
+const ASSERTION_ALGORITHMS: [&str; 1] = ["ES256"];
+
+/// The metadata of the authorization server (RFC 8414), under both its names.
+pub(crate) async fn authorization_server(State(surface): State<Arc<Surface>>) -> Response {
+    let issuer = surface.issuer.as_str();
+    document(&json!({
+        "issuer": issuer,
+        "token_endpoint": surface.token_endpoint,
+        // Nobody is authorised there; known clients refuse metadata without the member.
+        "authorization_endpoint": format!("{issuer}/oauth/authorize"),
+        "jwks_uri": format!("{issuer}/oauth/jwks"),
+        "response_types_supported": [],
+        "grant_types_supported": [
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        ],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
+        "authorization_details_types_supported": [DETAILS_TYPE],
+        "spiffe_bundle_endpoint": format!("{issuer}/oauth/bundle"),
+    }))
+}
+
+/// The metadata of a protected resource (RFC 9728). Any well-formed name has one, registered or
+/// not: that a resource exists is not for everybody to learn.
+pub(crate) async fn protected_resource(
+    State(surface): State<Arc<Surface>>,
+    UrlPath((path, resource)): UrlPath<(String, String)>,
+) -> Response {
+    let (Ok(path), Ok(resource)) = (path.parse::<Path>(), resource.parse::<ResourceName>()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let issuer = surface.issuer.as_str();
+    document(&json!({
+        "resource": surface.broker.audience(path, &resource),
+        "authorization_servers": [issuer],
+        "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
+        "dpop_bound_access_tokens_required": path != Path::Read,
+        "authorization_details_types_supported": [DETAILS_TYPE],
+    }))
+}
+
+/// The keys access tokens are verified with.
+pub(crate) async fn keys(State(surface): State<Arc<Surface>>) -> Response {
+    let keys = KeySet::from_keys([surface.broker.access_key.verifying_key()]).unwrap_or_default();
+    cached(keys.to_jwks().to_string(), "application/jwk-set+json")
+}
+
+/// The SPIFFE bundle of the built-in trust domain.
+pub(crate) async fn bundle(State(surface): State<Arc<Surface>>) -> Response {
+    let keys = KeySet::from_keys([surface.broker.svid_key.verifying_key()]).unwrap_or_default();
+    // Keys change at a start only, and a start is later than the one before.
+    let sequence = u64::try_from(surface.started.s()).unwrap_or_default();
+    let bundle = keys.spiffe_bundle(sequence, REFRESH_HINT_S);
+    cached(bundle.to_string(), "application/json")
+}
+
+fn document(value: &Value) -> Response {
+    cached(value.to_string(), "application/json")
+}
+
+fn cached(body: String, media_type: &'static str) -> Response {
+    let media_type = HeaderValue::from_static(media_type);
+    ([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, CACHE)], body).into_response()
+}

@@ -1,0 +1,220 @@
+//! Who asks, and with which key: the two proofs of a token request.
+
+use std::sync::PoisonError;
+
+use axum::http::HeaderMap;
+use carnet_core::{AgentName, LockTarget, Reason, Timestamp};
+use carnet_identity::{
+    DpopProof, ExpectedDpop, ReplayError, Svid, SpiffeId, TokenError, verify_client_assertion,
+    verify_dpop,
+};
+
+use crate::oauth::assertion::AssertionError;
+use crate::oauth::form::Form;
+use crate::oauth::refusal::{Kind, Refusal};
+use crate::oauth::surface::Surface;
+
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const ASSERTION_TYPES: [&str; 2] = [
+    "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+];
+/// The header a proof travels in.
+const DPOP: &str = "dpop";
+
+/// An assertion as sent: a credential, never shown.
+pub(crate) struct Credential<'a> {
+    assertion: &'a str,
+    /// The error that says it is not accepted: the assertion authenticates, or is the grant.
+    pub(crate) refused: Kind,
+}
+
+/// An agent that proved who it is.
+pub(crate) struct Caller {
+    pub(crate) agent: AgentName,
+    svid: Svid,
+}
+
+impl<'a> Credential<'a> {
+    /// The one credential in `form`.
+    pub(crate) fn read(form: &'a Form) -> Result<Self, Refusal> {
+        if form.get("client_secret").is_some() {
+            return Err(unauthenticated("client_secret", "no client has a secret here; send an SVID"));
+        }
+        match form.get("grant_type") {
+            Some(CLIENT_CREDENTIALS) => Self::of_client(form),
+            Some(JWT_BEARER) => Self::of_grant(form),
+            Some(_) => Err(Refusal::new(
+                Kind::UnsupportedGrantType,
+                "grant_type_unknown",
+                "use client_credentials with a client assertion, or the JWT bearer grant",
+            )),
+            None => Err(missing("grant_type_missing", "grant_type is missing")),
+        }
+    }
+
+    fn of_client(form: &'a Form) -> Result<Self, Refusal> {
+        if form.get("assertion").is_some() {
+            return Err(two());
+        }
+        match (form.get("client_assertion_type"), form.get("client_assertion")) {
+            (Some(kind), Some(assertion)) if ASSERTION_TYPES.contains(&kind) => {
+                Ok(Self { assertion, refused: Kind::InvalidClient })
+            }
+            (Some(_), Some(_)) => {
+                Err(unauthenticated("assertion_type_unknown", "use jwt-spiffe or jwt-bearer"))
+            }
+            _ => Err(unauthenticated(
+                "assertion_missing",
+                "send client_assertion_type and a JWT-SVID in client_assertion",
+            )),
+        }
+    }
+
+    fn of_grant(form: &'a Form) -> Result<Self, Refusal> {
+        if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
+            return Err(two());
+        }
+        let assertion = form.get("assertion");
+        let assertion = assertion.ok_or(missing("assertion_missing", "assertion is missing"))?;
+        Ok(Self { assertion, refused: Kind::InvalidGrant })
+    }
+}
+
+impl Surface {
+    /// Verifies the assertion and that its agent may ask at all.
+    pub(crate) fn authenticate(
+        &self,
+        credential: &Credential<'_>,
+        client_id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        let refused = |error| Refusal::of_assertion(credential.refused, error);
+        let issuer = self.issuer.as_str();
+        let svid = verify_client_assertion(credential.assertion, &self.bundles, issuer, now)
+            .map_err(refused)?;
+        // What an SVID from before the start was used for is forgotten, so it is not taken again.
+        if svid.issued.is_none_or(|issued| issued.s() < self.started.s()) {
+            let advice = "the SVID is older than this node's start; fetch another";
+            return Err(Refusal::new(credential.refused, "assertion_before_start", advice));
+        }
+        if client_id.is_some_and(|id| id != svid.id.as_str()) {
+            let advice = "client_id is not the SVID's SPIFFE ID; leave it out, or send that";
+            return Err(Refusal::new(credential.refused, "client_id_differs", advice));
+        }
+        let agent = svid.id.agent_name().ok_or(refused(TokenError::WrongTrustDomain))?;
+        self.check_agent(&agent, credential.refused)?;
+        Ok(Caller { agent, svid })
+    }
+
+    fn check_agent(&self, agent: &AgentName, refused: Kind) -> Result<(), Refusal> {
+        let view = self.broker.view();
+        if !view.snapshot.agents.contains_key(agent) {
+            return Err(Refusal::for_reason(refused, Reason::AgentUnknown));
+        }
+        let domain = self.broker.trust_domain().as_str().to_owned();
+        let targets = [LockTarget::Agent(agent.clone()), LockTarget::TrustDomain(domain)];
+        match targets.iter().any(|target| view.snapshot.is_locked(target)) {
+            true => Err(Refusal::for_reason(Kind::UnauthorizedClient, Reason::Locked)),
+            false => Ok(()),
+        }
+    }
+
+    /// Verifies the proof, where there is one.
+    pub(crate) fn prove(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Option<DpopProof>, Refusal> {
+        let mut sent = headers.get_all(DPOP).iter();
+        let proof = match (sent.next(), sent.next()) {
+            (None, _) => return Ok(None),
+            (Some(proof), None) => proof.to_str().unwrap_or_default(),
+            (Some(_), Some(_)) => {
+                let advice = "send exactly one DPoP header";
+                return Err(Refusal::new(Kind::InvalidProof, "proof_twice", advice));
+            }
+        };
+        let url = &self.token_endpoint;
+        let expected = ExpectedDpop { method: "POST", url, access_token: None, nonce: None };
+        let proof = verify_dpop(proof, &expected, now).map_err(Refusal::of_proof)?;
+        if proof.iat.s() < self.started.s() {
+            let advice = "the proof is older than this node's start; make another";
+            return Err(Refusal::new(Kind::InvalidProof, "proof_before_start", advice));
+        }
+        self.check_nonce(&proof, now)?;
+        Ok(Some(proof))
+    }
+
+    fn check_nonce(&self, proof: &DpopProof, now: Timestamp) -> Result<(), Refusal> {
+        let Some(nonces) = &self.nonces else {
+            return Ok(());
+        };
+        match &proof.nonce {
+            Some(nonce) if nonces.is_good(nonce, now) => Ok(()),
+            _ => Err(Refusal::new(
+                Kind::NonceNeeded,
+                "proof_nonce",
+                "make another proof with the nonce in the DPoP-Nonce header of this answer",
+            )),
+        }
+    }
+
+    /// Remembers both proofs, so that neither is good for anybody else. Called last before the
+    /// broker is asked: a request refused for its form does not use up its assertion.
+    pub(crate) fn spend(
+        &self,
+        caller: &Caller,
+        refused: Kind,
+        proof: Option<&DpopProof>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if let Some(proof) = proof {
+            let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+            let admitted = proofs.admit(&proof.thumbprint, &proof.jti, now);
+            admitted.map_err(of_replay)?;
+        }
+        let key = proof.map(|proof| &proof.thumbprint);
+        let mut assertions = self.assertions.lock().unwrap_or_else(PoisonError::into_inner);
+        assertions.admit(&caller.svid, &caller.agent, key, now).map_err(|error| match error {
+            AssertionError::Used => {
+                let advice = "the SVID was used with another key, or without one; fetch another";
+                Refusal::new(refused, "assertion_used", advice)
+            }
+            AssertionError::Full => {
+                let advice = "too many SVIDs are in use; come again later, and use each for longer";
+                Refusal::new(Kind::Unavailable, "assertions_full", advice)
+            }
+        })
+    }
+}
+
+impl Caller {
+    /// Who it is.
+    pub(crate) fn id(&self) -> &SpiffeId {
+        &self.svid.id
+    }
+}
+
+fn of_replay(error: ReplayError) -> Refusal {
+    match error {
+        ReplayError::Replayed => {
+            let advice = "the proof was used before; make a fresh one for each request";
+            Refusal::new(Kind::InvalidProof, error.code(), advice)
+        }
+        _ => Refusal::new(Kind::Unavailable, error.code(), "too many proofs; come again later"),
+    }
+}
+
+const fn unauthenticated(code: &'static str, advice: &'static str) -> Refusal {
+    Refusal::new(Kind::InvalidClient, code, advice)
+}
+
+const fn missing(code: &'static str, advice: &'static str) -> Refusal {
+    Refusal::new(Kind::InvalidRequest, code, advice)
+}
+
+const fn two() -> Refusal {
+    missing("two_credentials", "send one credential: client_assertion, or assertion as the grant")
+}

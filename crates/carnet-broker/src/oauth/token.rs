@@ -1,0 +1,119 @@
+//! The token endpoint.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use crate::oauth::form::Form;
+use crate::oauth::prove::{Caller, Credential};
+use crate::oauth::refusal::{Kind, Refusal};
+use crate::oauth::surface::Surface;
+use crate::oauth::wanted::{Wanted, scope_of};
+use crate::work::{IssuedToken, TokenRequest};
+
+/// The header a nonce is told in.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
+/// Issues a token, or says why not.
+pub(crate) async fn issue(State(surface): State<Arc<Surface>>, request: Request) -> Response {
+    let mut response = match surface.token(request).await {
+        Ok(issued) => granted(&issued),
+        Err(refusal) => refusal.into_response(),
+    };
+    if let Some(nonces) = &surface.nonces
+        && let Ok(nonce) = HeaderValue::from_str(&nonces.current(surface.broker.now().wall))
+    {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    response
+}
+
+/// Refuses everybody: it is there because clients demand the address in the metadata.
+pub(crate) async fn authorize() -> Response {
+    Refusal::new(
+        Kind::UnsupportedResponseType,
+        "authorization_unsupported",
+        "no authorization is given here; use client_credentials at the token endpoint",
+    )
+    .into_response()
+}
+
+impl Surface {
+    async fn token(&self, request: Request) -> Result<IssuedToken, Refusal> {
+        let (parts, body) = request.into_parts();
+        check_head(&parts.headers, parts.uri.query())?;
+        let form = Form::read(&parts.headers, body).await?;
+        let _turn = self.turn()?;
+        let now = self.broker.now().wall;
+        let credential = Credential::read(&form)?;
+        let caller = self.authenticate(&credential, form.get("client_id"), now)?;
+        let issued = self.issue_to(&caller, &credential, &parts.headers, &form).await;
+        match &issued {
+            Ok(issued) => {
+                tracing::info!(agent = %caller.agent, task = %issued.task, bound = issued.is_bound, "token issued");
+            }
+            Err(refusal) => {
+                tracing::info!(agent = %caller.id(), code = refusal.code, "token refused");
+            }
+        }
+        issued
+    }
+
+    async fn issue_to(
+        &self,
+        caller: &Caller,
+        credential: &Credential<'_>,
+        headers: &HeaderMap,
+        form: &Form,
+    ) -> Result<IssuedToken, Refusal> {
+        let now = self.broker.now().wall;
+        let proof = self.prove(headers, now)?;
+        let wanted = Wanted::read(form, &self.issuer)?;
+        self.spend(caller, credential.refused, proof.as_ref(), now)?;
+        let request = TokenRequest {
+            agent: caller.agent.clone(),
+            thumbprint: proof.map(|proof| proof.thumbprint),
+            task: wanted.task,
+            resource: wanted.resource,
+            path: wanted.path,
+        };
+        self.broker.issue_token(request).await.map_err(|error| {
+            // The operator learns the rest.
+            tracing::info!(agent = %caller.agent, %error, "the broker refused a token");
+            Refusal::of_broker(&error, credential.refused, wanted.named_in)
+        })
+    }
+}
+
+/// Credentials travel in the form and nowhere else.
+fn check_head(headers: &HeaderMap, query: Option<&str>) -> Result<(), Refusal> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        let advice = "clients authenticate with an SVID in the form; send no Authorization";
+        return Err(Refusal::new(Kind::InvalidClient, "authorization_header", advice));
+    }
+    if query.is_some() {
+        let advice = "parameters travel in the form; the address has no query";
+        return Err(Refusal::new(Kind::InvalidRequest, "query_refused", advice));
+    }
+    Ok(())
+}
+
+fn granted(issued: &IssuedToken) -> Response {
+    let body = json!({
+        "access_token": issued.token.expose_secret(),
+        "token_type": if issued.is_bound { "DPoP" } else { "Bearer" },
+        "expires_in": issued.ttl_s,
+        "scope": scope_of(&issued.task),
+        "authorization_details": issued.details,
+    });
+    let mut response = Json(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}

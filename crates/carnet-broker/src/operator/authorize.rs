@@ -1,0 +1,52 @@
+//! What an operator may do: judged by the policy set in force, like everything else.
+
+use axum::http::StatusCode;
+use carnet_core::{
+    ApprovalFacts, Arguments, Document, Principal, Target, Verb, Verdict, VerdictEffect,
+};
+
+use super::{Desk, Failure, Operator};
+
+impl Desk {
+    /// Permits `operator` to do `verb` to the house, or says why not.
+    pub(crate) fn authorize(&self, operator: &Operator, verb: Verb) -> Result<(), Failure> {
+        if verb == Verb::PolicyActivate && self.broker.active_policy().is_none() {
+            return Ok(());
+        }
+        let view = self.broker.view();
+        let principal = Principal::User(operator.0.clone());
+        let Some(principal) = view.snapshot.principal_facts(&principal) else {
+            return Err(refused(operator, verb, "they are not a known user"));
+        };
+        let document = Document {
+            principal,
+            verb,
+            target: Target::House,
+            task: None,
+            approvals: ApprovalFacts::default(),
+            arguments: Arguments::default(),
+            now: self.broker.now().wall,
+        };
+        let verdict = view.policy.judge(&document);
+        match verdict.effect {
+            VerdictEffect::Permit => Ok(()),
+            // Nobody is asked for leave to operate the house: a second person is asked to do it.
+            VerdictEffect::Deny | VerdictEffect::Ask(_) => {
+                Err(refused(operator, verb, &because(&verdict)))
+            }
+        }
+    }
+}
+
+fn because(verdict: &Verdict) -> String {
+    match (verdict.determining.as_slice(), verdict.errors.first()) {
+        ([], Some(error)) => error.message.clone(),
+        ([], None) => "no policy permits it".to_owned(),
+        (ids, _) => format!("policy {ids:?} does not let them"),
+    }
+}
+
+fn refused(operator: &Operator, verb: Verb, why: &str) -> Failure {
+    let message = format!("{} may not {}: {why}", operator.0, verb.as_str());
+    Failure::new(StatusCode::FORBIDDEN, "not_permitted", message)
+}

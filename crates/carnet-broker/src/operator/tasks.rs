@@ -1,0 +1,212 @@
+//! Tasks, grants and locks.
+
+use axum::extract::{Path, Query, State};
+use axum::routing::{delete, get, post};
+use axum::{Extension, Json, Router};
+use carnet_core::{
+    AgentName, Closure, Grant, Intent, LockId, LockTarget, Principal, Task, TaskId, UserName, Verb,
+};
+use carnet_store::{Key, Kind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Desk, Failure, Operator};
+use crate::broker::Done;
+use crate::error::BrokerError;
+use crate::item::Item;
+use crate::work::OpenTask;
+
+/// How many records of history are looked through for one task or list.
+const HISTORY_MAX: usize = 1_000;
+
+pub(crate) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/v1/tasks", post(open).get(list))
+        .route("/v1/tasks/{id}", get(show))
+        .route("/v1/tasks/{id}/close", post(close))
+        .route("/v1/grants", get(grants))
+        .route("/v1/locks", post(lock))
+        .route("/v1/locks/{id}", delete(lift))
+}
+
+/// A request to open a task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Open {
+    agent: AgentName,
+    /// On whose behalf; the operator where nobody is named.
+    #[serde(default)]
+    subject: Option<UserName>,
+    intent: Intent,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Close {
+    closure: Closure,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetLock {
+    target: LockTarget,
+    reason: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    #[serde(default)]
+    all: bool,
+    #[serde(default)]
+    task: Option<TaskId>,
+}
+
+async fn open(
+    State(desk): State<Desk>,
+    Extension(operator): Extension<Operator>,
+    Json(open): Json<Open>,
+) -> Result<Json<Value>, Failure> {
+    let subject = open.subject.unwrap_or_else(|| operator.0.clone());
+    let request = OpenTask {
+        agent: open.agent,
+        subject: Principal::User(subject),
+        opened_by: Principal::User(operator.0.clone()),
+        intent: open.intent,
+        standing: false,
+    };
+    let (task, done) = desk.broker.open_task(request).await?;
+    let view = desk.broker.view();
+    let held = view.snapshot.task(&task);
+    Ok(Json(json!({
+        "task": task,
+        "deadline": held.map(|held| held.task.deadline),
+        "grants": held.map(|held| held.grants.clone()),
+        "instants": instants(&done),
+    })))
+}
+
+async fn list(
+    State(desk): State<Desk>,
+    Extension(operator): Extension<Operator>,
+    Query(which): Query<Which>,
+) -> Result<Json<Value>, Failure> {
+    desk.authorize(&operator, Verb::RegistryRead)?;
+    if which.all {
+        let tasks = desk.history(Kind::Task).await?.into_iter().filter_map(|item| match item {
+            Item::Task(task) => Some(task),
+            _ => None,
+        });
+        return Ok(Json(json!(tasks.collect::<Vec<Task>>())));
+    }
+    let view = desk.broker.view();
+    let tasks: Vec<&Task> = view.snapshot.tasks.values().map(|held| &held.task).collect();
+    Ok(Json(json!(tasks)))
+}
+
+async fn show(
+    State(desk): State<Desk>,
+    Extension(operator): Extension<Operator>,
+    Path(id): Path<TaskId>,
+) -> Result<Json<Value>, Failure> {
+    desk.authorize(&operator, Verb::RegistryRead)?;
+    let task = match desk.item(Key::new(Kind::Task, id.as_str())).await? {
+        Some(Item::Task(task)) => task,
+        _ => return Err(missing(&id).into()),
+    };
+    Ok(Json(json!({ "task": task, "grants": desk.grants_of(&id).await? })))
+}
+
+async fn close(
+    State(desk): State<Desk>,
+    Extension(operator): Extension<Operator>,
+    Path(id): Path<TaskId>,
+    Json(close): Json<Close>,
+) -> Result<Json<Value>, Failure> {
+    let by = Principal::User(operator.0.clone());
+    let done = desk.broker.close_task(&id, close.closure, &by).await?;
+    Ok(Json(json!({ "task": id, "instants": instants(&done) })))
+}
+
+async fn grants(
+    State(desk): State<Desk>,
+    Extension(operator): Extension<Operator>,
+    Query(which): Query<Which>,
+) -> Result<Json<Value>, Failure> {
+    desk.authorize(&operator, Verb::RegistryRead)?;
+    if let Some(task) = which.task {
+        return Ok(Json(json!(desk.grants_of(&task).await?)));
+    }
+    let view = desk.broker.view();
+    let grants: Vec<&Grant> = view.snapshot.tasks.values().flat_map(|held| &held.grants).collect();
+    Ok(Json(json!(grants)))
+}
+
+async fn lock(
+    State(desk): State<Desk>,
+    Extension(operator): Extension<Operator>,
+    Json(lock): Json<SetLock>,
+) -> Result<Json<Value>, Failure> {
+    let (id, done) = desk.broker.set_lock(lock.target, lock.reason, &operator.0).await?;
+    Ok(Json(json!({ "lock": id, "instants": instants(&done) })))
+}
+
+async fn lift(
+    State(desk): State<Desk>,
+    Extension(operator): Extension<Operator>,
+    Path(id): Path<LockId>,
+) -> Result<Json<Value>, Failure> {
+    // Lifting widens: it is not a brake.
+    desk.authorize(&operator, Verb::RegistryChange)?;
+    let done = desk.broker.lift_lock(&id, &operator.0).await?;
+    Ok(Json(json!({ "lock": id, "instants": instants(&done) })))
+}
+
+/// The three instants of a change, as far as they have come.
+pub(crate) fn instants(done: &Done) -> Value {
+    json!({
+        "durable": done.revision.is_some(),
+        "committed": done.committed_at,
+        "effective": done.effective_at,
+        // Nothing is left at a target: this version hands out no leases.
+        "complete": done.effective_at,
+    })
+}
+
+fn missing(id: &TaskId) -> BrokerError {
+    BrokerError::Missing { kind: "task", id: id.to_string(), hint: "see `carnet task list --all`" }
+}
+
+impl Desk {
+    async fn item(&self, key: Key) -> Result<Option<Item>, Failure> {
+        let record = self.broker.store.read(&key).await.map_err(BrokerError::from)?;
+        let Some(record) = record else { return Ok(None) };
+        Ok(Item::decode(&record.key, &record.value)?)
+    }
+
+    async fn history(&self, kind: Kind) -> Result<Vec<Item>, Failure> {
+        let mut items = Vec::new();
+        let mut after: Option<String> = None;
+        while items.len() < HISTORY_MAX {
+            let page = self.broker.store.list(kind, after.as_deref(), 256).await;
+            let page = page.map_err(BrokerError::from)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.id.clone());
+            for record in &page {
+                items.extend(Item::decode(&record.key, &record.value)?);
+            }
+        }
+        Ok(items)
+    }
+
+    async fn grants_of(&self, task: &TaskId) -> Result<Vec<Grant>, Failure> {
+        if let Some(held) = self.broker.view().snapshot.task(task) {
+            return Ok(held.grants.clone());
+        }
+        let grants = self.history(Kind::Grant).await?.into_iter().filter_map(|item| match item {
+            Item::Grant(grant) if grant.task == *task => Some(grant),
+            _ => None,
+        });
+        Ok(grants.collect())
+    }
+}

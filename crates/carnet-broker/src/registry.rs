@@ -1,0 +1,208 @@
+//! The registry: agents, users and resources, and the review that puts operations on paths.
+
+use std::collections::BTreeMap;
+
+use carnet_core::{
+    ActionName, Agent, AgentName, ArgumentKind, Digest, EffectClass, Owner, Path, Principal,
+    Registered, Resource, ResourceName, User, UserName,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::broker::{Broker, Done};
+use crate::error::BrokerError;
+use crate::item::Item;
+
+/// What a reviewer decided about one operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Review {
+    /// The operation.
+    pub action: ActionName,
+    /// The digest of the definition the reviewer saw.
+    pub pin: Digest,
+    /// The definition itself.
+    pub definition: Value,
+    /// The path to put it on, or none to take it off every path.
+    pub path: Option<Path>,
+    /// What it does.
+    pub effect: EffectClass,
+    /// How its arguments are read.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, ArgumentKind>,
+}
+
+impl Broker {
+    /// Registers an agent, or changes its registration.
+    pub async fn put_agent(&self, agent: Agent, by: &UserName) -> Result<Done, BrokerError> {
+        if agent.selectors.uid == 0 {
+            tracing::warn!(agent = %agent.name, "the agent runs as root: any process of root can be it");
+        }
+        let (_, done) = self
+            .transact(&Principal::User(by.clone()), |state, draft, _| {
+                if let Owner::User(owner) = &agent.owner
+                    && !state.snapshot.users.contains_key(owner)
+                {
+                    let problem =
+                        format!("there is no user `{owner}`: add them to carnet.toml first");
+                    return Err(BrokerError::invalid("owner", problem));
+                }
+                let details = json!({
+                    "owner": agent.owner, "environment": agent.environment,
+                    "standing": agent.standing.is_some(), "bearer_read": agent.bearer_read,
+                });
+                draft.widens();
+                let (kind, id) = (carnet_ledger::Kind::Agent, agent.name.as_str());
+                draft.record(kind, id, "registered", false, &details, None);
+                draft.put(Item::Agent(agent.clone()))
+            })
+            .await?;
+        Ok(done)
+    }
+
+    /// Makes the known users exactly those of the configuration.
+    pub async fn put_users(&self, users: Vec<User>) -> Result<Done, BrokerError> {
+        let by: UserName = "carnet".parse().map_err(|error: carnet_core::NameError| {
+            BrokerError::invalid("user", error.to_string())
+        })?;
+        let (_, done) = self
+            .transact(&Principal::User(by), |state, draft, _| {
+                for user in &users {
+                    if state.snapshot.users.get(&user.name).is_some_and(|known| **known == *user) {
+                        continue;
+                    }
+                    draft.widens();
+                    let details = json!({ "teams": user.teams });
+                    let kind = carnet_ledger::Kind::Node;
+                    draft.record(kind, user.name.as_str(), "user_known", false, &details, None);
+                    draft.put(Item::User(user.clone()))?;
+                }
+                for gone in state.snapshot.users.keys() {
+                    if users.iter().all(|user| user.name != *gone) {
+                        let kind = carnet_ledger::Kind::Node;
+                        draft.record(kind, gone.as_str(), "user_gone", true, &json!({}), None);
+                        draft.delete(
+                            Item::User(User { name: gone.clone(), teams: Default::default() })
+                                .key(),
+                        );
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(done)
+    }
+
+    /// Registers a resource without any reviewed operation, or changes where it is. A changed
+    /// upstream loses its reviews: what was reviewed was another server.
+    pub async fn put_resource(
+        &self,
+        resource: Resource,
+        by: &UserName,
+    ) -> Result<Done, BrokerError> {
+        let (_, done) = self
+            .transact(&Principal::User(by.clone()), |state, draft, _| {
+                let mut resource = resource.clone();
+                resource.operations = BTreeMap::new();
+                if let Some(known) = state.snapshot.resources.get(&resource.name)
+                    && known.upstream.transport == resource.upstream.transport
+                {
+                    resource.operations = known.operations.clone();
+                }
+                let details = json!({
+                    "environment": resource.environment, "labels": resource.labels,
+                    "credentials": resource.upstream.credentials.keys().collect::<Vec<_>>(),
+                });
+                draft.widens();
+                let (kind, id) = (carnet_ledger::Kind::Resource, resource.name.as_str());
+                draft.record(kind, id, "registered", false, &details, None);
+                draft.put(Item::Resource(resource))
+            })
+            .await?;
+        Ok(done)
+    }
+
+    /// Records a person's review of operations of a resource.
+    pub async fn review(
+        &self,
+        resource: &ResourceName,
+        reviews: Vec<Review>,
+        by: &UserName,
+    ) -> Result<Done, BrokerError> {
+        check_reviews(resource, &reviews)?;
+        let (_, done) = self
+            .transact(&Principal::User(by.clone()), |state, draft, _| {
+                let known =
+                    state.snapshot.resources.get(resource).ok_or_else(|| BrokerError::Missing {
+                        kind: "resource",
+                        id: resource.to_string(),
+                        hint: "register it with `carnet resource add`",
+                    })?;
+                let mut reviewed = (**known).clone();
+                for review in &reviews {
+                    apply(&mut reviewed, review);
+                    let details = json!({
+                        "resource": resource, "pin": review.pin, "path": review.path,
+                        "effect": review.effect,
+                    });
+                    let kind = carnet_ledger::Kind::Resource;
+                    draft.record(kind, review.action.as_str(), "reviewed", false, &details, None);
+                }
+                draft.widens();
+                draft.put(Item::Resource(reviewed))
+            })
+            .await?;
+        Ok(done)
+    }
+
+    /// The agent named `name`.
+    pub fn agent(&self, name: &AgentName) -> Option<std::sync::Arc<Agent>> {
+        self.view().snapshot.agents.get(name).cloned()
+    }
+}
+
+fn apply(resource: &mut Resource, review: &Review) {
+    let Some(path) = review.path else {
+        resource.operations.remove(&review.action);
+        return;
+    };
+    let registered = Registered {
+        action: review.action.clone(),
+        path,
+        effect: review.effect,
+        arguments: review.arguments.clone(),
+        pin: review.pin,
+        definition: review.definition.clone(),
+    };
+    resource.operations.insert(review.action.clone(), registered);
+}
+
+/// A review must be of this resource, of the definition it shows, and keep what carries
+/// agent-chosen bytes out, or has no parser, off the read path.
+fn check_reviews(resource: &ResourceName, reviews: &[Review]) -> Result<(), BrokerError> {
+    for (index, review) in reviews.iter().enumerate() {
+        let field = |name: &str| format!("reviews[{index}].{name}");
+        if review.action.as_str().split('.').next() != Some(resource.as_str()) {
+            return Err(BrokerError::invalid(
+                field("action"),
+                format!("it is not of `{resource}`"),
+            ));
+        }
+        if Digest::of_json(&review.definition)? != review.pin {
+            let problem = "it is not the digest of `definition`: review what is there now";
+            return Err(BrokerError::invalid(field("pin"), problem));
+        }
+        if review.path == Some(Path::Read) && !review.effect.is_closed() {
+            let problem =
+                "reading can be sending: what leaves the organisation travels on the write path";
+            return Err(BrokerError::invalid(field("path"), problem));
+        }
+        let opaque = |kind: &ArgumentKind| matches!(kind, ArgumentKind::Code | ArgumentKind::Sql);
+        let is_opaque = review.arguments.values().any(opaque);
+        if is_opaque && !matches!(review.path, None | Some(Path::Admin)) {
+            let problem = "an argument of SQL or code has no parser in this version: it is admin";
+            return Err(BrokerError::invalid(field("path"), problem));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The work agents do and people judge: tasks, grants, approvals, reservations, tokens.
+
+mod answer;
+pub(crate) mod ask;
+pub(crate) mod close;
+mod open;
+mod reserve;
+mod sweep;
+mod token;
+
+pub use ask::AskUse;
+pub use open::OpenTask;
+pub use reserve::Reserve;
+pub use token::{DETAILS_TYPE, IssuedToken, TokenRequest};

@@ -1,0 +1,142 @@
+//! Reservations: what is set aside for one operation before it is forwarded, committed with its
+//! decision record. No reservation, no forward; one without an outcome stays spent.
+
+use carnet_core::{
+    Charge, DecisionId, Grant, GrantEvent, Principal, Reason, ReservationId, Task, TaskEvent,
+    TaskId, Timestamp,
+};
+use carnet_ledger::Entry;
+use carnet_store::Key;
+
+use crate::broker::Broker;
+use crate::clock::fresh_bits;
+use crate::draft::Draft;
+use crate::error::BrokerError;
+use crate::item::{Item, Reservation};
+use crate::state::State;
+
+/// What to set aside, and the decision that wants it.
+#[derive(Debug, Clone)]
+pub struct Reserve {
+    /// The agent in whose name the record is written.
+    pub agent: carnet_core::AgentName,
+    /// The decision.
+    pub decision: DecisionId,
+    /// The task.
+    pub task: TaskId,
+    /// What it takes, of which grants.
+    pub charges: Vec<Charge>,
+    /// Whether it takes one call of the task's budget.
+    pub counts_call: bool,
+    /// The decision's ledger record.
+    pub entry: Entry,
+}
+
+impl Broker {
+    /// Sets aside what one operation takes, with its decision record, durably.
+    pub async fn reserve(&self, reserve: Reserve) -> Result<ReservationId, BrokerError> {
+        let by = Principal::Agent(reserve.agent.clone());
+        let id = ReservationId::from_bits(fresh_bits());
+        self.transact(&by, |state, draft, now| {
+            take(state, draft, &reserve, now)?;
+            draft.put(Item::Reservation(Reservation {
+                id: id.clone(),
+                decision: reserve.decision.clone(),
+                task: reserve.task.clone(),
+                charges: reserve.charges.clone(),
+                counts_call: reserve.counts_call,
+            }))?;
+            draft.entry(reserve.entry.clone());
+            Ok(())
+        })
+        .await?;
+        Ok(id)
+    }
+
+    /// Settles a reservation. Only what was surely never forwarded is given back.
+    pub async fn settle_reservation(
+        &self,
+        id: &ReservationId,
+        agent: &carnet_core::AgentName,
+        forwarded: bool,
+    ) -> Result<(), BrokerError> {
+        self.transact(&Principal::Agent(agent.clone()), |state, draft, now| {
+            let held = state.reservations.get(id).ok_or_else(|| BrokerError::Missing {
+                kind: "reservation",
+                id: id.to_string(),
+                hint: "it is settled already",
+            })?;
+            if !forwarded {
+                give_back(state, draft, held, now)?;
+            }
+            draft.delete(Key::new(carnet_store::Kind::Reservation, id.as_str()));
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+fn refused(detail: impl Into<String>) -> BrokerError {
+    BrokerError::refused(Reason::ReservationRefused, detail)
+}
+
+fn take(
+    state: &State,
+    draft: &mut Draft<'_>,
+    reserve: &Reserve,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
+    let gone = || refused(format!("{} is not open any more", reserve.task));
+    let view = state.snapshot.tasks.get(&reserve.task).ok_or_else(gone)?;
+    if !view.task.is_live(now) {
+        return Err(gone());
+    }
+    if reserve.counts_call {
+        let task: Task = view.task.clone();
+        let spent = |_| BrokerError::refused(Reason::BudgetSpent, "the budget of calls is spent");
+        let (task, _) = task.apply(TaskEvent::ReserveCall, now).map_err(spent)?;
+        draft.put(Item::Task(task))?;
+    }
+    for charge in &reserve.charges {
+        let grant = find(&view.grants, charge).ok_or_else(gone)?;
+        if !grant.is_live(now) {
+            return Err(refused(format!("{} is not active any more", grant.id)));
+        }
+        let spent =
+            |_| BrokerError::refused(Reason::GrantSpent, format!("{} is spent", charge.grant));
+        let event = GrantEvent::Reserve(charge.amounts.clone());
+        let (grant, _) = grant.clone().apply(event, now).map_err(spent)?;
+        draft.put(Item::Grant(grant))?;
+    }
+    Ok(())
+}
+
+/// Gives back what an operation took that was never forwarded. What is gone with its task is gone.
+fn give_back(
+    state: &State,
+    draft: &mut Draft<'_>,
+    held: &Reservation,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
+    let Some(view) = state.snapshot.tasks.get(&held.task) else {
+        return Ok(());
+    };
+    draft.widens();
+    if held.counts_call {
+        let (task, _) = view.task.clone().apply(TaskEvent::ReleaseCall, now)?;
+        draft.put(Item::Task(task))?;
+    }
+    for charge in &held.charges {
+        if let Some(grant) = find(&view.grants, charge) {
+            let event = GrantEvent::Release(charge.amounts.clone());
+            let (grant, _) = grant.clone().apply(event, now)?;
+            draft.put(Item::Grant(grant))?;
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(grants: &'a [Grant], charge: &Charge) -> Option<&'a Grant> {
+    grants.iter().find(|grant| grant.id == charge.grant)
+}

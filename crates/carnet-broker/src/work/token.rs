@@ -1,0 +1,260 @@
+//! Tokens: one task, one audience, one path, bound to the instance's key. Identity alone grants
+//! nothing: a token is issued for a task that is live, or opened from a standing intent.
+
+use carnet_core::{
+    Agent, AgentName, Digest, Instance, InstanceId, Path, Principal, Reason, ResourceName, TaskId,
+    TaskState, Timestamp, View, reachable,
+};
+use carnet_identity::{AccessClaims, Act, Confirmation, SpiffeId, Thumbprint, mint_access};
+use serde_json::json;
+
+use crate::broker::Broker;
+use crate::clock::fresh_bits;
+use crate::error::BrokerError;
+use crate::item::Item;
+use crate::work::open::OpenTask;
+
+/// The type of our authorization details (RFC 9396).
+pub const DETAILS_TYPE: &str = "carnet_task";
+
+/// A request for a token by an agent that has proved who it is.
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    /// The agent.
+    pub agent: AgentName,
+    /// The key it proved to hold, where it offered one.
+    pub thumbprint: Option<Thumbprint>,
+    /// The task, or none for the agent's standing task.
+    pub task: Option<TaskId>,
+    /// The resource.
+    pub resource: ResourceName,
+    /// The path.
+    pub path: Path,
+}
+
+/// A token and what it is good for.
+#[derive(Debug, Clone)]
+pub struct IssuedToken {
+    /// The token itself. It is shown to its agent and never logged.
+    pub token: secrecy::SecretString,
+    /// Its lifetime in seconds.
+    pub ttl_s: i64,
+    /// The task it is for.
+    pub task: TaskId,
+    /// Whether it is bound to a key.
+    pub is_bound: bool,
+    /// What was granted, in full.
+    pub details: serde_json::Value,
+}
+
+impl Broker {
+    /// The audience of `resource` on `path`.
+    pub fn audience(&self, path: Path, resource: &ResourceName) -> String {
+        format!("{}/{path}/mcp/{resource}", self.issuer)
+    }
+
+    /// Issues a token, deciding anew each time.
+    pub async fn issue_token(&self, request: TokenRequest) -> Result<IssuedToken, BrokerError> {
+        let view = self.view();
+        let now = self.now();
+        if !view.snapshot.is_fresh(now) {
+            return Err(BrokerError::refused(Reason::SnapshotStale, "this node's view is stale"));
+        }
+        let agent = view.snapshot.agents.get(&request.agent).ok_or_else(|| {
+            BrokerError::refused(
+                Reason::AgentUnknown,
+                format!("{} is not registered", request.agent),
+            )
+        })?;
+        check_binding(agent, &request)?;
+        let instance = self.ensure_instance(&request).await?;
+        let task = match &request.task {
+            Some(task) => task.clone(),
+            None => self.standing_task(agent).await?,
+        };
+        let view = self.view();
+        let deadline = check_task(&view, &request, &task, now.wall)?;
+        let claims = self.claims(&request, &view, &task, instance.clone(), deadline, now.wall)?;
+        let token = mint_access(&self.access_key, &claims)
+            .map_err(|error| BrokerError::Key(error.to_string()))?;
+        self.record_token(&request, &claims).await?;
+        Ok(IssuedToken {
+            token: token.into(),
+            ttl_s: claims.exp.s() - now.wall.s(),
+            task,
+            is_bound: claims.cnf.is_some(),
+            details: serde_json::Value::Array(claims.authorization_details),
+        })
+    }
+
+    /// Registers the running copy that proved this key, the first time it is seen.
+    async fn ensure_instance(&self, request: &TokenRequest) -> Result<InstanceId, BrokerError> {
+        let id = instance_id(&request.agent, request.thumbprint.as_ref())?;
+        if self.view().snapshot.instances.contains_key(&id) {
+            return Ok(id);
+        }
+        self.transact(&Principal::Agent(request.agent.clone()), |state, draft, now| {
+            if state.snapshot.instances.contains_key(&id) {
+                return Ok(());
+            }
+            let thumbprint = request.thumbprint.as_ref().map(ToString::to_string);
+            let details =
+                json!({ "instance": id, "agent": request.agent, "bound": thumbprint.is_some() });
+            let agent = request.agent.clone();
+            draft.widens();
+            draft.record(
+                carnet_ledger::Kind::Agent,
+                id.as_str(),
+                "attested",
+                false,
+                &details,
+                None,
+            );
+            draft.put(Item::Instance(Instance { id: id.clone(), agent, thumbprint, seen_at: now }))
+        })
+        .await?;
+        Ok(id)
+    }
+
+    /// The agent's open standing task, opened from its standing intent where there is none.
+    async fn standing_task(&self, agent: &Agent) -> Result<TaskId, BrokerError> {
+        let now = self.now().wall;
+        let view = self.view();
+        let open = view.snapshot.tasks.values().find(|view| {
+            view.task.standing && view.task.agent == agent.name && view.task.is_live(now)
+        });
+        if let Some(view) = open {
+            return Ok(view.task.id.clone());
+        }
+        let intent = agent.standing.clone().ok_or_else(|| {
+            let detail = format!(
+                "{} has no standing intent and named no task: identity alone grants nothing. \
+                 Open a task with `carnet task open`",
+                agent.name
+            );
+            BrokerError::refused(Reason::TaskUnknown, detail)
+        })?;
+        let myself = Principal::Agent(agent.name.clone());
+        let request = OpenTask {
+            agent: agent.name.clone(),
+            subject: myself.clone(),
+            opened_by: myself,
+            intent,
+            standing: true,
+        };
+        self.open_task(request).await.map(|(task, _)| task)
+    }
+
+    fn claims(
+        &self,
+        request: &TokenRequest,
+        view: &View,
+        task: &TaskId,
+        instance: InstanceId,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<AccessClaims, BrokerError> {
+        let client_id = SpiffeId::agent(&self.trust_domain, &request.agent).to_string();
+        let held = view.snapshot.task(task).ok_or_else(|| unknown(task))?;
+        let sub = match &held.task.subject {
+            Principal::Agent(_) => client_id.clone(),
+            user @ Principal::User(_) => user.to_string(),
+        };
+        let longest = now.plus_s(request.path.token_ttl_s_max());
+        let act = (sub != client_id).then(|| Act { sub: client_id.clone(), iss: None, act: None });
+        Ok(AccessClaims {
+            iss: self.issuer.clone(),
+            sub,
+            client_id,
+            aud: self.audience(request.path, &request.resource),
+            iat: now,
+            nbf: now,
+            exp: longest.min(deadline),
+            jti: format!("tok_{:032x}", fresh_bits()),
+            scope: None,
+            cnf: request.thumbprint.clone().map(|jkt| Confirmation { jkt }),
+            act,
+            task: task.clone(),
+            path: request.path,
+            resource: request.resource.clone(),
+            instance,
+            authorization_details: vec![json!({
+                "type": DETAILS_TYPE, "task": task, "path": request.path,
+                "locations": [self.audience(request.path, &request.resource)],
+            })],
+        })
+    }
+
+    async fn record_token(
+        &self,
+        request: &TokenRequest,
+        claims: &AccessClaims,
+    ) -> Result<(), BrokerError> {
+        let details = json!({
+            "task": claims.task, "instance": claims.instance, "path": claims.path,
+            "resource": claims.resource, "bound": claims.cnf.is_some(), "expires_us": claims.exp,
+        });
+        self.transact(&Principal::Agent(request.agent.clone()), |_, draft, _| {
+            draft.widens();
+            let kind = carnet_ledger::Kind::Grant;
+            draft.record(kind, &claims.jti, "token_issued", false, &details, None);
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+fn unknown(task: &TaskId) -> BrokerError {
+    BrokerError::refused(Reason::TaskUnknown, format!("{task} is closed or never existed"))
+}
+
+/// A client that cannot prove possession reads, where its agent may, and does nothing else.
+fn check_binding(agent: &Agent, request: &TokenRequest) -> Result<(), BrokerError> {
+    if request.thumbprint.is_some() || (request.path == Path::Read && agent.bearer_read) {
+        return Ok(());
+    }
+    let detail = match request.path {
+        Path::Read => "send a DPoP proof, or let the agent bear tokens with `--bearer-read`",
+        Path::Write | Path::Admin => "a write or admin token is bound to a key: send a DPoP proof",
+    };
+    Err(BrokerError::refused(Reason::ProofRequired, detail))
+}
+
+/// Whether the task is the agent's and live, and can reach anything there. Tells its deadline.
+fn check_task(
+    view: &View,
+    request: &TokenRequest,
+    task: &TaskId,
+    now: Timestamp,
+) -> Result<Timestamp, BrokerError> {
+    let held = view.snapshot.task(task).ok_or_else(|| unknown(task))?;
+    if held.task.agent != request.agent {
+        return Err(unknown(task));
+    }
+    if held.task.state != TaskState::Open || !held.task.is_live(now) {
+        let detail = format!("{task} is {}", held.task.state.as_str());
+        return Err(BrokerError::refused(Reason::TaskNotOpen, detail));
+    }
+    if reachable(view, task, &request.resource, request.path, now).is_empty() {
+        let detail = format!(
+            "{task} has nothing on the {} path of {}: see `carnet task show {task}`",
+            request.path, request.resource
+        );
+        return Err(BrokerError::refused(Reason::NotCovered, detail));
+    }
+    Ok(held.task.deadline)
+}
+
+/// One running copy is one agent with one key. Copies without a key cannot be told apart.
+fn instance_id(
+    agent: &AgentName,
+    thumbprint: Option<&Thumbprint>,
+) -> Result<InstanceId, BrokerError> {
+    let key = thumbprint.map(ToString::to_string).unwrap_or_default();
+    let digest = Digest::of(format!("{agent}\n{key}").as_bytes()).to_string();
+    let body: String = digest.trim_start_matches("sha256:").chars().take(32).collect();
+    format!("{}{body}", InstanceId::PREFIX)
+        .parse()
+        .map_err(|error: carnet_core::IdError| BrokerError::invalid("instance", error.to_string()))
+}

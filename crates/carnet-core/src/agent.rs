@@ -1,0 +1,125 @@
+//! Agents, their running instances, and users.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentName, Digest, InstanceId, Intent, NameError, Timestamp, UserName};
+
+/// A registered kind of workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// Its name, the last part of its SPIFFE ID.
+    pub name: AgentName,
+    /// Who answers for it. Mandatory.
+    pub owner: Owner,
+    /// Where it runs: `production`, `staging`, `development` or another word of the operator's.
+    pub environment: String,
+    /// What a running copy must be to be this agent.
+    pub selectors: Selectors,
+    /// What it may always read without ceremony, where policy lets it.
+    #[serde(default)]
+    pub standing: Option<Intent>,
+    /// Whether it may present an unbound token on the read path.
+    #[serde(default)]
+    pub bearer_read: bool,
+}
+
+/// Who answers for an agent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Owner {
+    /// A person.
+    User(UserName),
+    /// A team.
+    Team(UserName),
+}
+
+/// Why a text is not an owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OwnerError {
+    /// Neither a user nor a team.
+    #[error("`{0}` is not an owner: write `user:NAME` or `team:NAME`")]
+    Kind(String),
+    /// The name is malformed.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// What a running copy must be. The uid is the primary selector; the others narrow it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selectors {
+    /// The user id the workload runs as.
+    pub uid: u32,
+    /// The group id, where it matters.
+    #[serde(default)]
+    pub gid: Option<u32>,
+    /// The absolute path of its executable, where it matters.
+    #[serde(default)]
+    pub executable: Option<String>,
+    /// The digest of its executable, where it matters.
+    #[serde(default)]
+    pub executable_digest: Option<Digest>,
+}
+
+/// One attested running copy of an agent, with its own key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// What it is a copy of.
+    pub agent: AgentName,
+    /// The thumbprint (RFC 7638) of the key it proved, where it proved one.
+    pub thumbprint: Option<String>,
+    /// When it was first seen.
+    pub seen_at: Timestamp,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Their name.
+    pub name: UserName,
+    /// The teams they belong to.
+    #[serde(default)]
+    pub teams: BTreeSet<String>,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Team(name) => write!(f, "team:{name}"),
+        }
+    }
+}
+
+impl FromStr for Owner {
+    type Err = OwnerError;
+    fn from_str(text: &str) -> Result<Self, OwnerError> {
+        match text.split_once(':') {
+            Some(("user", name)) => Ok(Self::User(name.parse()?)),
+            Some(("team", name)) => Ok(Self::Team(name.parse()?)),
+            _ => Err(OwnerError::Kind(text.chars().take(80).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for Owner {
+    type Error = OwnerError;
+    fn try_from(text: String) -> Result<Self, OwnerError> {
+        text.parse()
+    }
+}
+
+impl From<Owner> for String {
+    fn from(owner: Owner) -> Self {
+        owner.to_string()
+    }
+}

@@ -1,0 +1,126 @@
+//! Coverage: does some active grant of this task cover the operation, with room left?
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Amounts, Approve, ArgumentKind, Grant, GrantId, LockTarget, Operation, Snapshot};
+use crate::{TaskView, Timestamp, Uncovered, UserName};
+
+/// How a grant covers an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cover {
+    /// The covering grant.
+    pub grant: GrantId,
+    /// What must be set aside, on which grants. Empty where nothing is counted.
+    pub charges: Vec<Charge>,
+    /// Who approved exactly this, sorted.
+    pub approved_by: Vec<UserName>,
+    /// Whether the allowance wants a person at each use and none has said yes to this one.
+    pub wants_approval: bool,
+}
+
+/// What one operation takes of one grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// The grant.
+    pub grant: GrantId,
+    /// What it takes beside one use.
+    pub amounts: Amounts,
+}
+
+/// Why one grant does not cover an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Miss {
+    /// It is not active, or its time is over.
+    NotLive(String),
+    /// A lock names it.
+    Locked,
+    /// Its uses or totals are spent.
+    Spent,
+    /// It is about something else.
+    Uncovered(Uncovered),
+}
+
+/// The answer over all grants of a task: the cover, or why each grant misses.
+pub(crate) type Coverage = Result<Cover, Vec<(GrantId, Miss)>>;
+
+/// Looks for the grant that covers `operation` with the least ceremony: one a person approved for
+/// exactly this, else one that needs nobody, else one that wants a person at each use.
+pub(crate) fn cover(
+    snapshot: &Snapshot,
+    view: &TaskView,
+    operation: &Operation,
+    now: Timestamp,
+) -> Coverage {
+    let kinds = argument_kinds(snapshot, operation);
+    let mut misses = Vec::new();
+    let mut best: Option<Cover> = None;
+    for grant in &view.grants {
+        match try_grant(snapshot, view, grant, operation, &kinds, now) {
+            Ok(cover) => {
+                if best.as_ref().is_none_or(|best| rank(&cover) < rank(best)) {
+                    best = Some(cover);
+                }
+            }
+            Err(miss) => misses.push((grant.id.clone(), miss)),
+        }
+    }
+    best.ok_or(misses)
+}
+
+fn rank(cover: &Cover) -> u8 {
+    match (cover.approved_by.is_empty(), cover.wants_approval) {
+        (false, false) => 0,
+        (true, false) => 1,
+        (_, true) => 2,
+    }
+}
+
+fn argument_kinds(snapshot: &Snapshot, operation: &Operation) -> BTreeMap<String, ArgumentKind> {
+    let registered = snapshot
+        .resource(operation.resource())
+        .and_then(|resource| resource.registered(operation.action()));
+    registered.map(|registered| registered.arguments.clone()).unwrap_or_default()
+}
+
+fn try_grant(
+    snapshot: &Snapshot,
+    view: &TaskView,
+    grant: &Grant,
+    operation: &Operation,
+    kinds: &BTreeMap<String, ArgumentKind>,
+    now: Timestamp,
+) -> Result<Cover, Miss> {
+    let totals = grant.allowance.covers(operation, kinds).map_err(Miss::Uncovered)?;
+    if !grant.is_live(now) {
+        return Err(Miss::NotLive(grant.state.as_str().to_owned()));
+    }
+    if snapshot.is_locked(&LockTarget::Grant(grant.id.clone())) {
+        return Err(Miss::Locked);
+    }
+    let mut charges = Vec::new();
+    charge(grant, Amounts { totals }, &mut charges)?;
+    if let Some(id) = &grant.draws_on {
+        let base = view.grants.iter().find(|grant| grant.id == *id).ok_or(Miss::Spent)?;
+        if !base.is_live(now) {
+            return Err(Miss::NotLive(base.state.as_str().to_owned()));
+        }
+        let totals = base.allowance.covers(operation, kinds).map_err(Miss::Uncovered)?;
+        charge(base, Amounts { totals }, &mut charges)?;
+    }
+    let approved_by = grant.approved.as_ref().map(|yes| yes.by.clone()).unwrap_or_default();
+    let wants_approval = grant.allowance.approve == Approve::OnUse && grant.approved.is_none();
+    Ok(Cover { grant: grant.id.clone(), charges, approved_by, wants_approval })
+}
+
+fn charge(grant: &Grant, amounts: Amounts, charges: &mut Vec<Charge>) -> Result<(), Miss> {
+    if !grant.has_room_for(&amounts) {
+        return Err(Miss::Spent);
+    }
+    if grant.is_counted() {
+        charges.push(Charge { grant: grant.id.clone(), amounts });
+    }
+    Ok(())
+}

@@ -1,0 +1,420 @@
+//! The decision: liveness, coverage, policy and budget, each of which must hold.
+
+use serde::{Deserialize, Serialize};
+
+use crate::coverage::{Cover, Coverage, Miss, cover};
+use crate::{Agent, AgentName, ApprovalFacts, ApprovalTerms, Approver, Digest, Document, GrantId};
+use crate::{InstanceId, LockTarget, Monotonic, Now, Operation, Owner, Path, Policy, Principal};
+use crate::{
+    Reason, Registered, Resource, ResourceName, Snapshot, Target, Task, TaskFacts, TaskId,
+};
+use crate::{TaskView, Timestamp, UserName, Verb, Verdict, VerdictEffect};
+
+/// How many questions of one task may wait for people at once, so that a flood of requests cannot
+/// wear reviewers out.
+pub const QUESTIONS_PENDING_MAX: u32 = 8;
+/// Who is asked where an allowance wants a person at each use and policy names nobody.
+const ON_USE_APPROVER: &str = "owner";
+/// How long such a question stands.
+const ON_USE_TIMEOUT_S: u32 = 900;
+
+/// Whether `caller` is live at all: what a method that names no operation is decided by.
+pub fn check_caller(snapshot: &Snapshot, caller: &Caller, now: Now) -> Result<(), Reason> {
+    check_liveness(snapshot, caller, now).map(|_| ())
+}
+
+/// Who calls, on which path of which resource: proved by `identify`, never claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The agent.
+    pub agent: AgentName,
+    /// Its running copy.
+    pub instance: InstanceId,
+    /// The task of the token.
+    pub task: TaskId,
+    /// The path of the token's audience.
+    pub path: Path,
+    /// The resource of the token's audience.
+    pub resource: ResourceName,
+    /// The token's id.
+    pub token: String,
+    /// When the token expires.
+    pub expires: Timestamp,
+    /// The thumbprint of the key the caller proved to hold, where it proved one.
+    pub thumbprint: Option<String>,
+}
+
+/// The answer to one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DecisionKind {
+    /// It may be done.
+    Permit,
+    /// It may not.
+    Deny,
+    /// A person must say yes first.
+    Ask,
+}
+
+impl DecisionKind {
+    /// The answer's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Deny => "deny",
+            Self::Ask => "ask",
+        }
+    }
+}
+
+/// An answer and everything it was made from. Pure data: the same inputs give the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The answer.
+    pub kind: DecisionKind,
+    /// Why not, or why a person is asked; sorted, each once. Empty on a permit.
+    pub reasons: Vec<Reason>,
+    /// The grant that covers it, and what it takes.
+    pub cover: Option<Cover>,
+    /// Why each grant of the task misses, where none covers.
+    pub misses: Vec<(GrantId, Miss)>,
+    /// What policy said.
+    pub verdict: Option<Verdict>,
+    /// Who must be asked, on an ask.
+    pub terms: Option<ApprovalTerms>,
+    /// The document policy judged.
+    pub document: Option<Document>,
+    /// Whether the task counts its calls.
+    pub counts_calls: bool,
+    /// The digest of the policy set.
+    pub policy: Digest,
+    /// The store revision of the snapshot.
+    pub revision: u64,
+    /// Until when the snapshot was fresh.
+    pub fresh_until: Monotonic,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+impl Decision {
+    /// Whether something must be set aside in the store before the operation is forwarded.
+    pub fn needs_reservation(&self) -> bool {
+        self.counts_calls || self.cover.as_ref().is_some_and(|cover| !cover.charges.is_empty())
+    }
+}
+
+/// Judges one operation. No I/O, no clock, no randomness.
+pub fn assess(
+    snapshot: &Snapshot,
+    policy: &dyn Policy,
+    operation: &Operation,
+    caller: &Caller,
+    now: Now,
+) -> Decision {
+    let mut decision = Decision {
+        kind: DecisionKind::Deny,
+        reasons: Vec::new(),
+        cover: None,
+        misses: Vec::new(),
+        verdict: None,
+        terms: None,
+        document: None,
+        counts_calls: false,
+        policy: policy.digest(),
+        revision: snapshot.revision,
+        fresh_until: snapshot.fresh_until,
+        at: now.wall,
+    };
+    match check_liveness(snapshot, caller, now) {
+        Err(reason) => decision.reasons.push(reason),
+        Ok(live) => judge(snapshot, policy, operation, caller, &live, now, &mut decision),
+    }
+    decision.reasons.sort_unstable();
+    decision.reasons.dedup();
+    decision
+}
+
+/// What liveness found: everything below may rely on it.
+struct Live<'a> {
+    agent: &'a Agent,
+    view: &'a TaskView,
+}
+
+/// Agent, owner, instance, task and all its ancestors: live, unexpired, unlocked; the view fresh.
+fn check_liveness<'a>(
+    snapshot: &'a Snapshot,
+    caller: &Caller,
+    now: Now,
+) -> Result<Live<'a>, Reason> {
+    if !snapshot.is_fresh(now) {
+        return Err(Reason::SnapshotStale);
+    }
+    let agent = snapshot.agents.get(&caller.agent).ok_or(Reason::AgentUnknown)?;
+    if let Owner::User(owner) = &agent.owner
+        && !snapshot.users.contains_key(owner)
+    {
+        return Err(Reason::OwnerUnknown);
+    }
+    let instance = snapshot.instances.get(&caller.instance).ok_or(Reason::InstanceUnknown)?;
+    if instance.agent != caller.agent || instance.thumbprint != caller.thumbprint {
+        return Err(Reason::InstanceUnknown);
+    }
+    if now.wall >= caller.expires {
+        return Err(Reason::TokenExpired);
+    }
+    if caller.thumbprint.is_none() && (caller.path != Path::Read || !agent.bearer_read) {
+        return Err(Reason::ProofRequired);
+    }
+    let view = check_lineage(snapshot, caller, now.wall)?;
+    check_locks(snapshot, caller, view)?;
+    Ok(Live { agent, view })
+}
+
+fn check_lineage<'a>(
+    snapshot: &'a Snapshot,
+    caller: &Caller,
+    now: Timestamp,
+) -> Result<&'a TaskView, Reason> {
+    let lineage = snapshot.lineage(&caller.task)?;
+    let Some((view, ancestors)) = lineage.split_first() else {
+        return Err(Reason::TaskUnknown);
+    };
+    if view.task.agent != caller.agent {
+        return Err(Reason::TaskOfAnother);
+    }
+    if view.task.state != crate::TaskState::Open {
+        return Err(Reason::TaskNotOpen);
+    }
+    if !view.task.is_live(now) {
+        return Err(Reason::TaskExpired);
+    }
+    if ancestors.iter().any(|ancestor| !ancestor.task.is_live(now)) {
+        return Err(Reason::AncestorClosed);
+    }
+    let locked = |view: &TaskView| snapshot.is_locked(&LockTarget::Task(view.task.id.clone()));
+    if !snapshot.locks.is_empty() && lineage.iter().any(|view| locked(view)) {
+        return Err(Reason::Locked);
+    }
+    Ok(view)
+}
+
+fn check_locks(snapshot: &Snapshot, caller: &Caller, view: &TaskView) -> Result<(), Reason> {
+    if snapshot.locks.is_empty() {
+        return Ok(());
+    }
+    let mut targets = vec![
+        LockTarget::Agent(caller.agent.clone()),
+        LockTarget::Instance(caller.instance.clone()),
+        LockTarget::Resource(caller.resource.clone()),
+    ];
+    for principal in [&view.task.subject, &view.task.opened_by] {
+        match principal {
+            Principal::User(user) => targets.push(LockTarget::User(user.clone())),
+            Principal::Agent(agent) => targets.push(LockTarget::Agent(agent.clone())),
+        }
+    }
+    if targets.iter().any(|target| snapshot.is_locked(target)) {
+        return Err(Reason::Locked);
+    }
+    Ok(())
+}
+
+/// The operation must be at the token's resource, as reviewed, on the token's path.
+fn check_address<'a>(
+    snapshot: &'a Snapshot,
+    operation: &Operation,
+    caller: &Caller,
+) -> Result<(&'a Resource, &'a Registered), Reason> {
+    if operation.resource() != &caller.resource {
+        return Err(Reason::ResourceMismatch);
+    }
+    let resource = snapshot.resource(operation.resource()).ok_or(Reason::Unreviewed)?;
+    let registered = resource.registered(operation.action()).ok_or(Reason::Unreviewed)?;
+    let same = registered.pin == operation.pin()
+        && registered.path == operation.path()
+        && registered.effect == operation.effect();
+    if !same {
+        return Err(Reason::Unreviewed);
+    }
+    if operation.path() != caller.path {
+        return Err(Reason::WrongPath);
+    }
+    Ok((resource, registered))
+}
+
+fn judge(
+    snapshot: &Snapshot,
+    policy: &dyn Policy,
+    operation: &Operation,
+    caller: &Caller,
+    live: &Live<'_>,
+    now: Now,
+    decision: &mut Decision,
+) {
+    let (resource, registered) = match check_address(snapshot, operation, caller) {
+        Ok(found) => found,
+        Err(reason) => return decision.reasons.push(reason),
+    };
+    let coverage = cover(snapshot, live.view, operation, now.wall);
+    let approved_by = match &coverage {
+        Ok(cover) => cover.approved_by.clone(),
+        Err(_) => Vec::new(),
+    };
+    let target = Target::operation(resource, registered);
+    let document = document_of(snapshot, operation, target, live.view, approved_by, now.wall);
+    let Some(document) = document else {
+        return decision.reasons.push(Reason::AgentUnknown);
+    };
+    let verdict = policy.judge(&document);
+    decision.counts_calls = live.view.task.calls_max.is_some();
+    conclude(snapshot, live, &coverage, &verdict, decision);
+    decision.document = Some(document);
+    decision.verdict = Some(verdict);
+    match coverage {
+        Ok(cover) => decision.cover = Some(cover),
+        Err(misses) => decision.misses = misses,
+    }
+}
+
+/// The facts policy may know of `task`.
+pub fn task_facts(task: &Task) -> TaskFacts {
+    TaskFacts {
+        purpose: task.purpose.clone(),
+        agent: task.agent.clone(),
+        subject: task.subject.clone(),
+        opened_by: task.opened_by.clone(),
+        standing: task.standing,
+        depth: task.depth,
+        marked: task.marked,
+    }
+}
+
+fn document_of(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    target: Target,
+    view: &TaskView,
+    approved_by: Vec<UserName>,
+    now: Timestamp,
+) -> Option<Document> {
+    Some(Document {
+        principal: snapshot.principal_facts(&Principal::Agent(view.task.agent.clone()))?,
+        verb: Verb::mcp(operation.path()),
+        target,
+        task: Some(task_facts(&view.task)),
+        approvals: ApprovalFacts { by: approved_by },
+        arguments: operation.arguments().clone(),
+        now,
+    })
+}
+
+/// Joins coverage, policy and budget into the answer. The order of the checks is the order of
+/// strictness: nothing a person could say outweighs a forbid or a spent budget.
+fn conclude(
+    snapshot: &Snapshot,
+    live: &Live<'_>,
+    coverage: &Coverage,
+    verdict: &Verdict,
+    decision: &mut Decision,
+) {
+    let task = &live.view.task;
+    if task.calls_max.is_some_and(|max| task.calls_spent >= max) {
+        decision.reasons.push(Reason::BudgetSpent);
+    }
+    let policy_terms = match &verdict.effect {
+        VerdictEffect::Deny => {
+            decision.reasons.push(refusal_of(verdict));
+            None
+        }
+        VerdictEffect::Permit => None,
+        VerdictEffect::Ask(terms) => Some(terms),
+    };
+    let asked = match coverage {
+        Ok(cover) => {
+            let unmet = |terms: &&ApprovalTerms| !are_met(terms, cover, snapshot, live);
+            merge(policy_terms.filter(unmet), cover.wants_approval)
+        }
+        Err(_) => policy_terms.cloned(),
+    };
+    if let (Err(misses), None) = (coverage, &asked) {
+        let is_spent = misses.iter().any(|(_, miss)| *miss == Miss::Spent);
+        decision.reasons.push(if is_spent { Reason::GrantSpent } else { Reason::NotCovered });
+    }
+    if asked.is_some() && live.view.questions_pending >= QUESTIONS_PENDING_MAX {
+        decision.reasons.push(Reason::QuestionsPending);
+    }
+    decision.kind = match (&decision.reasons[..], &asked) {
+        ([], None) => DecisionKind::Permit,
+        ([], Some(_)) => DecisionKind::Ask,
+        _ => return,
+    };
+    if asked.is_some() {
+        decision.reasons.push(Reason::ApprovalNeeded);
+        decision.terms = asked;
+    }
+}
+
+fn refusal_of(verdict: &Verdict) -> Reason {
+    match (verdict.determining.is_empty(), verdict.errors.is_empty()) {
+        (false, _) => Reason::PolicyForbids,
+        (true, false) => Reason::PolicyFailed,
+        (true, true) => Reason::PolicyDoesNotPermit,
+    }
+}
+
+/// Whether those who approved exactly this meet today's terms: the stored yes is judged again.
+fn are_met(terms: &ApprovalTerms, cover: &Cover, snapshot: &Snapshot, live: &Live<'_>) -> bool {
+    let owner = live.agent.owner.to_string();
+    let subject = &live.view.task.subject;
+    let counts = |name: &&UserName| {
+        let teams = snapshot.users.get(*name).map(|user| &user.teams);
+        teams.is_some_and(|teams| {
+            Approver { user: name, teams }.may_approve(terms, subject, &owner).is_ok()
+        })
+    };
+    let met = cover.approved_by.iter().filter(counts).count();
+    !terms.approvers.is_empty() && met >= terms.threshold.max(1) as usize
+}
+
+fn merge(policy: Option<&ApprovalTerms>, wants_approval: bool) -> Option<ApprovalTerms> {
+    match (policy, wants_approval) {
+        (Some(terms), _) => Some(terms.clone()),
+        (None, true) => Some(on_use_terms()),
+        (None, false) => None,
+    }
+}
+
+/// The terms of an allowance that wants a person where policy names nobody: the agent's owner.
+pub fn on_use_terms() -> ApprovalTerms {
+    ApprovalTerms {
+        approvers: [ON_USE_APPROVER.to_owned()].into(),
+        threshold: 1,
+        timeout_s: ON_USE_TIMEOUT_S,
+    }
+}
+
+/// Whether a permit decided on an older snapshot still holds on this one.
+pub(crate) fn recheck(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    caller: &Caller,
+    cover: &Cover,
+    now: Now,
+) -> Result<(), Reason> {
+    let live = check_liveness(snapshot, caller, now)?;
+    check_address(snapshot, operation, caller)?;
+    let grants = &live.view.grants;
+    let grant = grants.iter().find(|grant| grant.id == cover.grant).ok_or(Reason::NotCovered)?;
+    // The operation's own reservation may have spent the last use.
+    let holds = grant.is_live(now.wall)
+        || (grant.state == crate::GrantState::Exhausted
+            && now.wall < grant.expires
+            && !cover.charges.is_empty());
+    if !holds || snapshot.is_locked(&LockTarget::Grant(grant.id.clone())) {
+        return Err(Reason::NotCovered);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

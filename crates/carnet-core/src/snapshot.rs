@@ -1,0 +1,118 @@
+//! The immutable view a node decides from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Agent, AgentName, Grant, Instance, InstanceId, Lock, LockId, LockTarget, Monotonic};
+use crate::{Now, Principal, Reason, Resource, ResourceName, Task, TaskId, User, UserName};
+
+/// How deep a chain of parent tasks may be.
+pub const TASK_DEPTH_MAX: u32 = 8;
+
+/// Everything a decision may depend on, at one revision. Cloning is cheap: tables are shared.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The store revision this view shows.
+    pub revision: u64,
+    /// Until when this node may permit on it.
+    pub fresh_until: Monotonic,
+    /// Agents by name.
+    pub agents: Arc<BTreeMap<AgentName, Arc<Agent>>>,
+    /// Attested running copies by id.
+    pub instances: Arc<BTreeMap<InstanceId, Arc<Instance>>>,
+    /// People by name.
+    pub users: Arc<BTreeMap<UserName, Arc<User>>>,
+    /// Reviewed resources by name.
+    pub resources: Arc<BTreeMap<ResourceName, Arc<Resource>>>,
+    /// Tasks that are not closed, with their grants.
+    pub tasks: Arc<BTreeMap<TaskId, Arc<TaskView>>>,
+    /// Locks in force.
+    pub locks: Arc<BTreeMap<LockId, Arc<Lock>>>,
+}
+
+/// A task with its grants, and how many of its questions wait for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskView {
+    /// The task.
+    pub task: Task,
+    /// Its grants, in the order of their ids.
+    pub grants: Vec<Grant>,
+    /// How many questions it has waiting.
+    pub questions_pending: u32,
+}
+
+impl Snapshot {
+    /// The reviewed resource named `name`.
+    pub fn resource(&self, name: &ResourceName) -> Option<&Arc<Resource>> {
+        self.resources.get(name)
+    }
+
+    /// The task with `id`, where it is not closed.
+    pub fn task(&self, id: &TaskId) -> Option<&Arc<TaskView>> {
+        self.tasks.get(id)
+    }
+
+    /// The teams of `user`, or none where the user is unknown.
+    pub fn user(&self, user: &UserName) -> Option<&Arc<User>> {
+        self.users.get(user)
+    }
+
+    /// Whether the node may still permit on this view.
+    pub fn is_fresh(&self, now: Now) -> bool {
+        now.mono < self.fresh_until
+    }
+
+    /// Whether a lock in force names `target`, or everything.
+    pub fn is_locked(&self, target: &LockTarget) -> bool {
+        let names = |lock: &Lock| lock.target == *target || lock.target == LockTarget::Everything;
+        self.locks.values().any(|lock| lock.is_in_force() && names(lock))
+    }
+
+    /// The task and every task above it, or why they cannot all be vouched for.
+    pub(crate) fn lineage(&self, id: &TaskId) -> Result<Vec<&Arc<TaskView>>, Reason> {
+        let mut views = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next {
+            if views.len() > TASK_DEPTH_MAX as usize {
+                return Err(Reason::TaskTooDeep);
+            }
+            let view = self.tasks.get(id).ok_or(if views.is_empty() {
+                Reason::TaskUnknown
+            } else {
+                Reason::AncestorClosed
+            })?;
+            next = view.task.parent.as_ref();
+            views.push(view);
+        }
+        Ok(views)
+    }
+
+    /// The facts policy may know of `principal`, where it is registered.
+    pub fn principal_facts(&self, principal: &Principal) -> Option<crate::PrincipalFacts> {
+        let (teams, owner, environment) = match principal {
+            Principal::Agent(name) => {
+                let agent = self.agents.get(name)?;
+                let teams = match &agent.owner {
+                    crate::Owner::Team(team) => vec![team.to_string()],
+                    crate::Owner::User(_) => Vec::new(),
+                };
+                (teams, agent.owner.to_string(), agent.environment.clone())
+            }
+            Principal::User(name) => {
+                let user = self.users.get(name)?;
+                (user.teams.iter().cloned().collect(), String::new(), String::new())
+            }
+        };
+        let principal = principal.clone();
+        Some(crate::PrincipalFacts { principal, teams, owner, environment })
+    }
+}
+
+/// A snapshot with the policy set in force: swapped together, so a decision never mixes two.
+#[derive(Clone)]
+pub struct View {
+    /// The state.
+    pub snapshot: Snapshot,
+    /// The policy.
+    pub policy: Arc<dyn crate::Policy>,
+}

@@ -1,0 +1,160 @@
+//! `identify`: who calls, on which path of which resource. Nothing here builds a caller without a
+//! verified token, and every failure is the same 401.
+
+use std::sync::{Mutex, PoisonError};
+
+use carnet_core::{Caller, Now, Path, ResourceName};
+use carnet_identity::{
+    ExpectedAccess, ExpectedDpop, KeySet, ReplayCache, TokenCache, TokenError, verify_dpop,
+};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+
+/// The header of a proof of possession (RFC 9449).
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+/// The most tokens whose verified claims are kept.
+const TOKENS_MAX: usize = 4_096;
+
+/// Verifies tokens and proofs for one issuer.
+pub(crate) struct Identifier {
+    issuer: String,
+    keys: KeySet,
+    tokens: Mutex<TokenCache>,
+    replays: Mutex<ReplayCache>,
+}
+
+/// Why a request has no caller. The variants are for the operator; a client learns the code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unidentified {
+    /// No token, or more than one.
+    #[error("no token: send exactly one `Authorization` header")]
+    Missing,
+    /// A scheme that is neither `Bearer` nor `DPoP`, or not the token's.
+    #[error("the token was sent under the wrong scheme")]
+    Scheme,
+    /// The token is refused.
+    #[error("the token is refused: {0}")]
+    Token(TokenError),
+    /// The proof of possession is refused.
+    #[error("the proof is refused: {0}")]
+    Proof(TokenError),
+    /// The proof was seen before, or cannot be remembered.
+    #[error("the proof is refused: {0}")]
+    Replay(#[from] carnet_identity::ReplayError),
+    /// The proof is of another key than the token is bound to.
+    #[error("the proof is of another key than the token is bound to")]
+    OtherKey,
+}
+
+impl Unidentified {
+    /// The OAuth error code (RFC 6750 section 3.1, RFC 9449 section 7.1).
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "",
+            Self::Scheme | Self::Token(_) => "invalid_token",
+            Self::Proof(_) | Self::Replay(_) | Self::OtherKey => "invalid_dpop_proof",
+        }
+    }
+}
+
+impl Identifier {
+    pub(crate) fn new(issuer: String, keys: KeySet) -> Self {
+        Self {
+            issuer,
+            keys,
+            tokens: Mutex::new(TokenCache::new(TOKENS_MAX)),
+            replays: Mutex::new(ReplayCache::default()),
+        }
+    }
+
+    /// The address of `resource` on `path`: the audience of its tokens and the `htu` of its proofs.
+    pub(crate) fn address(&self, path: Path, resource: &ResourceName) -> String {
+        format!("{}/{path}/mcp/{resource}", self.issuer)
+    }
+
+    /// The caller of a request to `address`.
+    pub(crate) fn identify(
+        &self,
+        parts: &Parts,
+        address: &str,
+        now: Now,
+    ) -> Result<Caller, Unidentified> {
+        let (scheme, token) = presented(&parts.headers)?;
+        let expected = ExpectedAccess { issuer: &self.issuer, audience: address };
+        let claims = {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.verify(token, &self.keys, &expected, now.wall).map_err(Unidentified::Token)?
+        };
+        let thumbprint = match (&claims.cnf, scheme) {
+            (Some(bound), Scheme::Dpop) => {
+                self.prove(parts, address, token, &bound.jkt, now)?;
+                Some(bound.jkt.to_string())
+            }
+            (None, Scheme::Bearer) => None,
+            _ => return Err(Unidentified::Scheme),
+        };
+        let agent = claims.agent_name().ok_or(Unidentified::Token(TokenError::WrongTrustDomain))?;
+        Ok(Caller {
+            agent,
+            instance: claims.instance.clone(),
+            task: claims.task.clone(),
+            path: claims.path,
+            resource: claims.resource.clone(),
+            token: claims.jti.clone(),
+            expires: claims.exp,
+            thumbprint,
+        })
+    }
+
+    fn prove(
+        &self,
+        parts: &Parts,
+        address: &str,
+        token: &str,
+        bound: &carnet_identity::Thumbprint,
+        now: Now,
+    ) -> Result<(), Unidentified> {
+        let proof =
+            single(&parts.headers, &DPOP).ok_or(Unidentified::Proof(TokenError::ProofMissing))?;
+        let expected = ExpectedDpop {
+            method: parts.method.as_str(),
+            url: address,
+            access_token: Some(token),
+            nonce: None,
+        };
+        let proof = verify_dpop(proof, &expected, now.wall).map_err(Unidentified::Proof)?;
+        if proof.thumbprint != *bound {
+            return Err(Unidentified::OtherKey);
+        }
+        let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        replays.admit(&proof.thumbprint, &proof.jti, now.wall)?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+fn presented(headers: &HeaderMap) -> Result<(Scheme, &str), Unidentified> {
+    let value = single(headers, &AUTHORIZATION).ok_or(Unidentified::Missing)?;
+    let (scheme, token) = value.split_once(' ').ok_or(Unidentified::Scheme)?;
+    let scheme = match scheme {
+        scheme if scheme.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
+        scheme if scheme.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
+        _ => return Err(Unidentified::Scheme),
+    };
+    Ok((scheme, token))
+}
+
+/// The one value of a header that must be there once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}

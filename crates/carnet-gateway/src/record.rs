@@ -1,0 +1,323 @@
+//! Records: every decision before its effect, every outcome after it.
+//!
+//! [`Recorded`] is the proof that a decision is durable. Only this room makes one, so a gateway
+//! that forgets to record does not compile.
+
+use carnet_core::{
+    Caller, Decision, DecisionId, DecisionKind, Operation, Path, Permit, Principal, Reason,
+    Refused, ReservationId, Snapshot, Timestamp,
+};
+use carnet_ledger::{Append, Entry, Kind, Ledger, Sealed};
+use serde_json::{Map, Value, json};
+
+use crate::control::{Control, Reserve};
+
+/// A permit whose decision is durable.
+#[derive(Debug)]
+pub(crate) struct Recorded<T> {
+    inner: T,
+    ticket: Ticket,
+}
+
+/// A permit for a closed read, whose decision is on its way to the disk. It may be forwarded; its
+/// response may not be released.
+pub(crate) struct Early {
+    permit: Permit,
+    ticket: Ticket,
+    append: Append,
+}
+
+/// What an outcome is written under.
+#[derive(Debug, Clone)]
+pub(crate) struct Ticket {
+    pub(crate) decision: DecisionId,
+    pub(crate) reservation: Option<ReservationId>,
+    pub(crate) caller: Caller,
+}
+
+/// The proof that a response may be released: its decision is durable.
+#[derive(Debug)]
+pub(crate) struct Release(());
+
+/// A permit on its way through `record`.
+pub(crate) enum Noted {
+    /// Durable.
+    Recorded(Recorded<Permit>),
+    /// A closed read, in flight.
+    Early(Early),
+}
+
+impl Recorded<Permit> {
+    pub(crate) fn permit(&self) -> &Permit {
+        &self.inner
+    }
+
+    pub(crate) fn into_parts(self) -> (Permit, Ticket, Release) {
+        (self.inner, self.ticket, Release(()))
+    }
+}
+
+impl Early {
+    pub(crate) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    pub(crate) fn into_parts(self) -> (Permit, Ticket, Pending) {
+        (self.permit, self.ticket, Pending(self.append))
+    }
+}
+
+/// A record in flight.
+pub(crate) struct Pending(Append);
+
+impl Pending {
+    /// Waits until the record is durable.
+    pub(crate) async fn durable(self) -> Result<Release, Reason> {
+        match self.0.await {
+            Ok(_) => Ok(Release(())),
+            Err(error) => {
+                tracing::error!(%error, "a decision could not be recorded: its response is withheld");
+                Err(Reason::LedgerUnavailable)
+            }
+        }
+    }
+}
+
+/// Records a permit: with its reservation where something is counted, overlapping the forward
+/// where it is a closed read, before anything else otherwise.
+pub(crate) async fn permit(
+    control: &dyn Control,
+    ledger: &Ledger,
+    decision: DecisionId,
+    permit: Permit,
+) -> Result<Noted, Reason> {
+    let entry = decision_entry(
+        &decision,
+        permit.operation(),
+        permit.caller(),
+        permit.decision(),
+        subject_of(&control.view().snapshot, permit.caller()),
+    );
+    let mut ticket = Ticket { decision, reservation: None, caller: permit.caller().clone() };
+    if permit.decision().needs_reservation() {
+        ticket.reservation = Some(reserve(control, &permit, &ticket, entry).await?);
+        return Ok(Noted::Recorded(Recorded { inner: permit, ticket }));
+    }
+    let append = ledger.append(entry);
+    if permit.operation().path() == Path::Read && permit.operation().effect().is_closed() {
+        return Ok(Noted::Early(Early { permit, ticket, append }));
+    }
+    Pending(append).durable().await?;
+    Ok(Noted::Recorded(Recorded { inner: permit, ticket }))
+}
+
+async fn reserve(
+    control: &dyn Control,
+    permit: &Permit,
+    ticket: &Ticket,
+    entry: Entry,
+) -> Result<ReservationId, Reason> {
+    let reserve = Reserve {
+        decision: ticket.decision.clone(),
+        agent: permit.caller().agent.clone(),
+        task: permit.caller().task.clone(),
+        charges: permit.cover().charges.clone(),
+        counts_call: permit.decision().counts_calls,
+        entry,
+    };
+    control.reserve(reserve).await.map_err(|error| {
+        tracing::info!(%error, decision = %ticket.decision, "a reservation was refused");
+        error.reason
+    })
+}
+
+/// Records a deny or an ask. The caller is answered without waiting for the disk.
+pub(crate) fn refusal(
+    control: &dyn Control,
+    ledger: &Ledger,
+    decision: &DecisionId,
+    refused: &Refused,
+) {
+    let subject = subject_of(&control.view().snapshot, &refused.caller);
+    let entry =
+        decision_entry(decision, &refused.operation, &refused.caller, &refused.decision, subject);
+    write_behind(ledger, entry);
+}
+
+/// Records the refusal of a message that never became an operation.
+pub(crate) fn rejection(
+    ledger: &Ledger,
+    decision: &DecisionId,
+    caller: &Caller,
+    method: &str,
+    reason: Reason,
+    at: Timestamp,
+) {
+    let mut header = caller_header(caller);
+    header.insert("decision".into(), json!(DecisionKind::Deny));
+    header.insert("reasons".into(), json!([reason]));
+    let method: String = method.chars().take(128).collect();
+    let sealed = vec![Sealed { name: "method".into(), value: json!(method) }];
+    let subject = Principal::Agent(caller.agent.clone()).to_string();
+    write_behind(ledger, entry(Kind::Decision, decision, at, header, sealed, subject));
+}
+
+/// Records that a method which names no operation was let through for a live task.
+pub(crate) fn handshake(
+    ledger: &Ledger,
+    decision: &DecisionId,
+    caller: &Caller,
+    method: &str,
+    revision: u64,
+    at: Timestamp,
+) -> Pending {
+    let mut header = caller_header(caller);
+    header.insert("decision".into(), json!(DecisionKind::Permit));
+    header.insert("method".into(), json!(method));
+    header.insert("revision".into(), json!(revision));
+    let subject = Principal::Agent(caller.agent.clone()).to_string();
+    Pending(ledger.append(entry(Kind::Decision, decision, at, header, Vec::new(), subject)))
+}
+
+/// What became of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The upstream answered, with so many bytes.
+    Answered { bytes: u64, is_error: bool },
+    /// The upstream failed, or the answer was cut off, after the operation was forwarded.
+    Unknown,
+    /// It was surely never forwarded.
+    NotForwarded(Reason),
+    /// It was forwarded and then closed by a revocation.
+    Revoked,
+}
+
+/// Records what became of an operation and settles its reservation.
+pub(crate) async fn outcome(
+    control: &dyn Control,
+    ledger: &Ledger,
+    ticket: &Ticket,
+    outcome: Outcome,
+) {
+    let mut header = caller_header(&ticket.caller);
+    let (word, forwarded) = match outcome {
+        Outcome::Answered { bytes, is_error } => {
+            header.insert("bytes".into(), json!(bytes));
+            (if is_error { "error" } else { "done" }, true)
+        }
+        Outcome::Unknown => ("unknown", true),
+        Outcome::Revoked => ("revoked", true),
+        Outcome::NotForwarded(reason) => {
+            header.insert("reasons".into(), json!([reason]));
+            ("not_forwarded", false)
+        }
+    };
+    header.insert("outcome".into(), json!(word));
+    header.insert("reservation".into(), json!(ticket.reservation));
+    let subject = Principal::Agent(ticket.caller.agent.clone()).to_string();
+    let at = control.now().wall;
+    write_behind(ledger, entry(Kind::Outcome, &ticket.decision, at, header, Vec::new(), subject));
+    if let Some(reservation) = &ticket.reservation
+        && let Err(error) = control.settle(reservation, &ticket.caller.agent, forwarded).await
+    {
+        tracing::warn!(%error, %reservation, "a reservation stays spent: it could not be settled");
+    }
+}
+
+/// Writes without waiting. A record that fails is logged; the ledger then refuses permits itself.
+fn write_behind(ledger: &Ledger, entry: Entry) {
+    let append = ledger.append(entry);
+    tokio::spawn(async move {
+        if let Err(error) = append.await {
+            tracing::error!(%error, "a refusal or an outcome could not be recorded");
+        }
+    });
+}
+
+fn caller_header(caller: &Caller) -> Map<String, Value> {
+    let mut header = Map::new();
+    header.insert("agent".into(), json!(caller.agent));
+    header.insert("instance".into(), json!(caller.instance));
+    header.insert("task".into(), json!(caller.task));
+    header.insert("path".into(), json!(caller.path));
+    header.insert("resource".into(), json!(caller.resource));
+    header.insert("token".into(), json!(caller.token));
+    header
+}
+
+fn decision_entry(
+    id: &DecisionId,
+    operation: &Operation,
+    caller: &Caller,
+    decision: &Decision,
+    subject: String,
+) -> Entry {
+    let mut header = caller_header(caller);
+    header.insert("decision".into(), json!(decision.kind));
+    header.insert("reasons".into(), json!(decision.reasons));
+    header.insert("action".into(), json!(operation.action()));
+    header.insert("operation_path".into(), json!(operation.path()));
+    header.insert("effect".into(), json!(operation.effect()));
+    header.insert("pin".into(), json!(operation.pin()));
+    header.insert("policy".into(), json!(decision.policy));
+    header.insert("revision".into(), json!(decision.revision));
+    header.insert("fresh_until_us".into(), json!(decision.fresh_until));
+    if let Some(cover) = &decision.cover {
+        header.insert("grant".into(), json!(cover.grant));
+        header.insert("approved_by".into(), json!(cover.approved_by));
+    }
+    if let Some(verdict) = &decision.verdict {
+        header.insert("determining".into(), json!(verdict.determining));
+    }
+    let mut sealed = vec![Sealed { name: "arguments".into(), value: json!(operation.arguments()) }];
+    let mut seal = |name: &str, value: Value| {
+        if !value.is_null() {
+            sealed.push(Sealed { name: name.into(), value });
+        }
+    };
+    seal("document", json!(decision.document.as_ref().map(Inputs::of)));
+    seal("verdict", json!(decision.verdict));
+    seal("cover", json!(decision.cover));
+    seal("misses", if decision.misses.is_empty() { Value::Null } else { json!(decision.misses) });
+    seal("terms", json!(decision.terms));
+    entry(Kind::Decision, id, decision.at, header, sealed, subject)
+}
+
+/// The document without its arguments, which are sealed once, beside it.
+#[derive(serde::Serialize)]
+struct Inputs<'a> {
+    principal: &'a carnet_core::PrincipalFacts,
+    verb: carnet_core::Verb,
+    target: &'a carnet_core::Target,
+    task: &'a Option<carnet_core::TaskFacts>,
+    approvals: &'a carnet_core::ApprovalFacts,
+    now: Timestamp,
+}
+
+impl<'a> Inputs<'a> {
+    fn of(document: &'a carnet_core::Document) -> Self {
+        let carnet_core::Document { principal, verb, target, task, approvals, now, .. } = document;
+        Self { principal, verb: *verb, target, task, approvals, now: *now }
+    }
+}
+
+fn entry(
+    kind: Kind,
+    id: &DecisionId,
+    at: Timestamp,
+    header: Map<String, Value>,
+    sealed: Vec<Sealed>,
+    subject: String,
+) -> Entry {
+    let id = id.to_string();
+    Entry { kind, id, at, header, sealed, subject, position: None, narrows: false }
+}
+
+/// Whose data key seals the values: the subject of the task, so that erasing a person reaches them.
+fn subject_of(snapshot: &Snapshot, caller: &Caller) -> String {
+    let task = snapshot.task(&caller.task);
+    task.map_or_else(
+        || Principal::Agent(caller.agent.clone()).to_string(),
+        |view| view.task.subject.to_string(),
+    )
+}

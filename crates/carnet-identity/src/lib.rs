@@ -1,0 +1,74 @@
+//! Who is asking: verify and mint identities and tokens.
+//!
+//! Everything here is a pure function of bytes, keys and the time handed in. Three kinds of token
+//! exist, each with its own `typ`, its own keys and its own place, and each is refused everywhere
+//! else: a *JWT-SVID* says who an agent is and grants nothing; an *access token* (`at+jwt`) is one
+//! task, one audience, one path, bound to one key; a *proof* (`dpop+jwt`) shows that whoever sends
+//! the token holds that key.
+//!
+//! All three are read by one strict reader (`jws`): compact form only, strict base64url, no
+//! duplicate members, bounded size and depth, algorithm pinned to the key that `kid` names.
+//!
+//! What this crate does *not* do: fetch keys, keep keys on disk, remember which task is live, or
+//! decide anything. A verified token says only that it was issued; whether its task still lives is
+//! asked of the snapshot at every call.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::unreachable
+    )
+)]
+
+mod access;
+mod algorithm;
+mod cache;
+mod claims;
+mod dpop;
+mod error;
+mod fuzz;
+mod htu;
+mod json;
+mod jwk;
+mod jws;
+mod keyset;
+mod replay;
+mod signing;
+mod spiffe;
+mod svid;
+mod thumbprint;
+mod verifying;
+
+#[cfg(test)]
+mod wycheproof;
+
+pub use access::{
+    AccessClaims, Act, Confirmation, ExpectedAccess, Possession, mint_access, verify_access,
+};
+pub use cache::TokenCache;
+pub use dpop::{DpopKey, DpopProof, ExpectedDpop, verify_dpop};
+pub use error::{KeyError, MintError, TokenError};
+#[doc(hidden)]
+pub use fuzz::fuzz_token;
+pub use keyset::{KeySet, SpiffeBundle};
+pub use replay::{ReplayCache, ReplayError};
+pub use signing::{KeyUse, SigningKey};
+pub use spiffe::{SpiffeError, SpiffeId, TrustDomain};
+pub use svid::{
+    Svid, TrustBundles, claimed_trust_domain, mint_svid, verify_client_assertion, verify_svid,
+};
+pub use thumbprint::{Thumbprint, ThumbprintError};
+pub use verifying::VerifyingKey;
+
+/// How far ahead of our clock another's may run: `iat` and `nbf` may lie this far in the future.
+/// There is no leeway the other way; a token is dead at its `exp`.
+pub const CLOCK_SKEW_S_MAX: i64 = 5;
+/// The longest life of a JWT-SVID we mint or take as a client assertion.
+pub const ASSERTION_TTL_S_MAX: i64 = 300;
+/// The longest life left in a JWT-SVID we accept at all.
+pub const SVID_TTL_S_MAX: i64 = 3600;
+/// How far a proof's `iat` may lie from our clock, on either side.
+pub const DPOP_WINDOW_S: i64 = 60;

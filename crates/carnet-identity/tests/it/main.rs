@@ -1,0 +1,12 @@
+//! What the world may try with tokens, and what stops it.
+
+mod attacks;
+mod confusion;
+mod corpus;
+mod flips;
+mod forge;
+mod golden;
+mod interop;
+mod keys;
+mod proofs;
+mod tokens;
