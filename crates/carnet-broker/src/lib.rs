@@ -13,6 +13,7 @@ mod draft;
 mod drain;
 mod error;
 mod item;
+pub mod oauth;
 pub mod operator;
 mod outbox;
 mod policy_set;
@@ -20,6 +21,7 @@ mod registry;
 mod state;
 mod vault;
 mod work;
+pub mod workload;
 
 pub use broker::{Broker, BrokerParts, Done};
 pub use clock::{Clock, fresh_bits};

@@ -265,7 +265,7 @@ fn judge(
     let Some(document) = document else {
         return decision.reasons.push(Reason::AgentUnknown);
     };
-    let verdict = policy.judge(&document);
+    let verdict = judge_under_todays_terms(snapshot, policy, &document, &coverage, live);
     decision.counts_calls = live.view.task.calls_max.is_some();
     conclude(snapshot, live, &coverage, &verdict, decision);
     decision.document = Some(document);
@@ -273,6 +273,30 @@ fn judge(
     match coverage {
         Ok(cover) => decision.cover = Some(cover),
         Err(misses) => decision.misses = misses,
+    }
+}
+
+/// What policy says, with those who approved exactly this counted only where they meet the terms
+/// policy sets today: an engine sees names, the snapshot knows what they stand for.
+fn judge_under_todays_terms(
+    snapshot: &Snapshot,
+    policy: &dyn Policy,
+    document: &Document,
+    coverage: &Coverage,
+    live: &Live<'_>,
+) -> Verdict {
+    let verdict = policy.judge(document);
+    let (Ok(cover), VerdictEffect::Permit) = (coverage, &verdict.effect) else {
+        return verdict;
+    };
+    if cover.approved_by.is_empty() {
+        return verdict;
+    }
+    let unapproved = Document { approvals: ApprovalFacts::default(), ..document.clone() };
+    let bare = policy.judge(&unapproved);
+    match &bare.effect {
+        VerdictEffect::Ask(terms) if !are_met(terms, cover, snapshot, live) => bare,
+        _ => verdict,
     }
 }
 

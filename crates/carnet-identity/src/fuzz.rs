@@ -68,7 +68,8 @@ pub fn fuzz_token(data: &[u8]) {
 
 fn sign(key: &SigningKey, header: &str, payload: &str) -> Option<String> {
     let jwk = serde_json::Value::Object(key.public_members()).to_string();
-    let header = header.replace("\"JWK\"", &jwk).replace("KID", key.kid());
+    // In this order: the key's numbers may well have the letters KID in them.
+    let header = header.replace("KID", key.kid()).replace("\"JWK\"", &jwk);
     let signed = format!("{}.{}", encode_base64url(header), encode_base64url(payload));
     let signature = key.sign(key.key_use(), signed.as_bytes()).ok()?;
     Some(format!("{signed}.{}", encode_base64url(signature)))

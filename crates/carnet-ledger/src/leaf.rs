@@ -45,15 +45,9 @@ impl Leaf {
         let sidecar = pair(map.get("sidecar"), "file", "offset")
             .map_err(|()| refused("its `sidecar` does not read"))?
             .map(|(file, offset)| SidecarPlace { file, offset });
-        let mut object = |name: &str| match map.remove(name) {
-            Some(Value::Object(members)) => Ok(members),
-            _ => Err(refused("a member is missing or is not an object")),
-        };
-        let (header, commitments) = (object("header")?, object("commitments")?);
-        if !commitments.values().all(Value::is_string) {
-            return Err(refused("a commitment is not a string"));
-        }
-        let missing = || refused("`kind`, `id`, `at_us` or `node` is missing or does not read");
+        let commitments = object(&mut map, "commitments")
+            .filter(|commitments| commitments.values().all(Value::is_string));
+        let missing = || refused("a member is missing or does not read");
         Ok(Self {
             index,
             bytes: bytes.to_vec(),
@@ -61,8 +55,8 @@ impl Leaf {
             id: id.ok_or_else(missing)?,
             at: at.ok_or_else(missing)?,
             node: node.ok_or_else(missing)?,
-            header,
-            commitments,
+            header: object(&mut map, "header").ok_or_else(missing)?,
+            commitments: commitments.ok_or_else(missing)?,
             outbox,
             sidecar,
         })
@@ -105,6 +99,14 @@ impl Leaf {
 
     pub(crate) fn sidecar(&self) -> Option<SidecarPlace> {
         self.sidecar
+    }
+}
+
+/// Takes a member that must be an object.
+fn object(map: &mut Map<String, Value>, name: &str) -> Option<Map<String, Value>> {
+    match map.remove(name) {
+        Some(Value::Object(members)) => Some(members),
+        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::merkle::{Frontier, leaf_hash};
 use crate::note::Checkpoint;
 use crate::outbox::Outbox;
 use crate::reader::Known;
-use crate::scan::{self, Scanned};
+use crate::scan::{self, Found, Scanned};
 use crate::series::{Series, Tip};
 use crate::tiles::{Edge, TILE_WIDTH, TileName, read_tile};
 
@@ -73,15 +73,7 @@ impl Recovery<'_> {
             return Err(LedgerError::damaged(&self.segments.path(0), 0, why));
         }
         let cut = self.find_cut(last)?;
-        let mut read = None;
-        if let Some(edge) = self.edge_from_tiles()? {
-            read = self.read(&numbers, edge, &cut)?;
-        }
-        let rebuilt = read.is_none() && self.signed.size > 0;
-        let read = match read {
-            Some(read) => read,
-            None => self.read(&numbers, Edge::default(), &cut)?.ok_or_else(|| self.changed())?,
-        };
+        let (read, rebuilt) = self.read_any(&numbers, &cut)?;
         let segment_tip = match fresh {
             Some(tip) => tip,
             None => self.segment_tip(last, &cut)?,
@@ -99,6 +91,18 @@ impl Recovery<'_> {
             torn_bytes,
             rebuilt,
         })
+    }
+
+    /// Reads on from the published tiles if they lead to the signed root, and everything if not;
+    /// true when the tiles could not be used.
+    fn read_any(&self, numbers: &[u64], cut: &Cut) -> Result<(Read, bool), LedgerError> {
+        if let Some(edge) = self.edge_from_tiles()?
+            && let Some(read) = self.read(numbers, edge, cut)?
+        {
+            return Ok((read, false));
+        }
+        let read = self.read(numbers, Edge::default(), cut)?.ok_or_else(|| self.changed())?;
+        Ok((read, self.signed.size > 0))
     }
 
     fn lost(&self, leaves: u64) -> LedgerError {
@@ -163,42 +167,47 @@ impl Recovery<'_> {
             outbox: Outbox::default(),
             edge,
         };
+        let first = newer.first().copied().unwrap_or_default();
+        read.outbox.begin(scan::header(&self.segments, first)?.and_then(|header| header.outbox));
         let mut tile = Vec::new();
         let mut fits = true;
         for (i, number) in newer.iter().enumerate() {
-            let mut known = Known { first: *number, sparse: Some(Vec::new()) };
-            if i == 0 {
-                read.outbox.begin(scan::header(&self.segments, *number)?.and_then(|h| h.outbox));
-            }
             let file = self.segments.open_read(*number)?;
+            read.known.push(Known { first: *number, sparse: Some(Vec::new()) });
             let scanned = scan::scan(&self.segments, *number, &file, |found| {
-                if found.index >= cut.next {
-                    return Ok(());
+                if found.index < cut.next {
+                    fits &= self.take(&mut read, &found, &mut tile)?;
                 }
-                known.saw(found.index, found.offset);
-                let position = Leaf::parse(found.index, found.bytes)?.outbox();
-                if let Some(position) = position {
-                    read.outbox.wrote(position, found.index);
-                }
-                let hash = leaf_hash(found.bytes);
-                if found.index < read.edge.size() {
-                    fits &= self.in_tile(found.index, &hash, &mut tile)?;
-                    return Ok(());
-                }
-                read.frontier.push(hash);
-                let signed = read.frontier.size() == self.signed.size;
-                fits &= !signed || read.frontier.root() == self.signed.root;
                 Ok(())
             })?;
-            read.known.push(known);
-            let follows = newer.get(i + 1).copied();
-            self.check_joint(*number, &scanned, follows)?;
+            self.check_joint(*number, &scanned, newer.get(i + 1).copied())?;
         }
-        let leaves = cut.next;
-        if leaves < self.signed.size {
-            return Err(self.lost(leaves));
+        if cut.next < self.signed.size {
+            return Err(self.lost(cut.next));
         }
         Ok(Some(read).filter(|_| fits))
+    }
+
+    /// Takes a leaf in; false when it does not fit what was signed.
+    fn take(
+        &self,
+        read: &mut Read,
+        found: &Found<'_>,
+        tile: &mut Vec<[u8; 32]>,
+    ) -> Result<bool, LedgerError> {
+        if let Some(known) = read.known.last_mut() {
+            known.saw(found.index, found.offset);
+        }
+        if let Some(position) = Leaf::parse(found.index, found.bytes)?.outbox() {
+            read.outbox.wrote(position, found.index);
+        }
+        let hash = leaf_hash(found.bytes);
+        if found.index < read.edge.size() {
+            return self.in_tile(found.index, &hash, tile);
+        }
+        read.frontier.push(hash);
+        let signed = read.frontier.size() == self.signed.size;
+        Ok(!signed || read.frontier.root() == self.signed.root)
     }
 
     /// A segment that is not the last must end where the next one begins.

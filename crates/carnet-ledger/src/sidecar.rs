@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::aead::{Aad, Nonce};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 use aws_lc_rs::hmac;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -120,31 +120,41 @@ pub(crate) fn unseal(
     if frame.kind != leaf.kind().as_str() || frame.id != leaf.id() {
         return Err(changed("*", "its frame belongs to another record"));
     }
-    let mut out = Unsealed::default();
     let data = match keys.by_id(frame.key_id)? {
         Ok(data) => data,
         Err(gone) => return Ok(all_missing(leaf, gone)),
     };
     let key = frame_key(&data, frame.random)?;
+    let mut out = Unsealed::default();
     for (name, committed) in leaf.commitments() {
-        let found = frame.fields.iter().enumerate().find(|(_, field)| field.0 == name);
-        let Some((number, (_, sealed))) = found else {
-            return Err(changed(name, "its frame lacks the field"));
-        };
-        let mut plain = Zeroizing::new(sealed.to_vec());
-        let aad = field_aad(origin, frame.kind, frame.id, name);
-        let plain = key
-            .open_in_place(nonce(number), Aad::from(aad), &mut plain)
-            .map_err(|_| changed(name, "it does not open under its subject's key"))?;
-        let (salt, value) = plain.split_at_checked(SALT_BYTES).unwrap_or_default();
-        if committed.as_str() != Some(&commitment(salt, name, value)) {
-            return Err(changed(name, "it does not match its commitment"));
-        }
-        let value = serde_json::from_slice(value)
-            .map_err(|_| changed(name, "it is not JSON, though it matches its commitment"))?;
+        let value =
+            open_field(&frame, &key, origin, name, committed).map_err(|why| changed(name, why))?;
         out.values.insert(name.clone(), value);
     }
     Ok(out)
+}
+
+/// Opens one value and checks its commitment; an error says how it was changed.
+fn open_field(
+    frame: &SealedFrame<'_>,
+    key: &LessSafeKey,
+    origin: &str,
+    name: &str,
+    committed: &Value,
+) -> Result<Value, &'static str> {
+    let mut fields = frame.fields.iter().enumerate();
+    let (number, (_, sealed)) =
+        fields.find(|(_, field)| field.0 == name).ok_or("its frame lacks the field")?;
+    let mut plain = Zeroizing::new(sealed.to_vec());
+    let aad = field_aad(origin, frame.kind, frame.id, name);
+    let plain = key
+        .open_in_place(nonce(number), Aad::from(aad), &mut plain)
+        .map_err(|_| "it does not open under its subject's key")?;
+    let (salt, value) = plain.split_at_checked(SALT_BYTES).unwrap_or_default();
+    if committed.as_str() != Some(&commitment(salt, name, value)) {
+        return Err("it does not match its commitment");
+    }
+    serde_json::from_slice(value).map_err(|_| "it is not JSON, though it matches its commitment")
 }
 
 fn all_missing(leaf: &Leaf, gone: NoKey) -> Unsealed {
@@ -174,7 +184,7 @@ fn commitment(salt: &[u8], name: &str, value: &[u8]) -> String {
     format!("hmac-sha256:{}", hex(context.sign().as_ref()))
 }
 
-fn frame_key(data: &DataKey, random: &[u8]) -> Result<aws_lc_rs::aead::LessSafeKey, LedgerError> {
+fn frame_key(data: &DataKey, random: &[u8]) -> Result<LessSafeKey, LedgerError> {
     let mut context = hmac::Context::with_key(&data.key);
     context.update(FRAME_LABEL);
     context.update(random);
@@ -237,5 +247,71 @@ impl<'a> SealedFrame<'a> {
             fields.push((text(take(&mut rest, 2)?)?, take(&mut rest, 4)?));
         }
         rest.is_empty().then_some(Self { kind, id, key_id, random, fields })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::Disk;
+    use crate::entry::{Kind, Sealed, leaf_end};
+    use crate::forgetful::ForgetfulDisk;
+
+    fn keys() -> SubjectKeys {
+        let disk = Arc::new(ForgetfulDisk::new());
+        disk.make_dir(&PathBuf::from("/keys")).unwrap();
+        SubjectKeys::new(disk, "/keys".into(), &Zeroizing::new([5; 32])).unwrap()
+    }
+
+    fn entry(value: &str) -> Entry {
+        Entry {
+            kind: Kind::Decision,
+            id: "dec_1".to_owned(),
+            at: carnet_core::Timestamp::from_us(0),
+            header: serde_json::Map::new(),
+            sealed: vec![Sealed { name: "args".to_owned(), value: value.into() }],
+            subject: "user:alice".to_owned(),
+            position: None,
+            narrows: false,
+        }
+    }
+
+    fn leaf(entry: &Entry, part: &SealedPart<'_>) -> Leaf {
+        let mut bytes = entry.leaf_start("node", &part.commitments).unwrap();
+        bytes.extend_from_slice(&leaf_end(0, None));
+        Leaf::parse(0, &bytes).unwrap()
+    }
+
+    #[test]
+    fn a_commitment_is_the_published_hmac() {
+        let salt: Vec<u8> = (0..32).collect();
+        // Computed with another library.
+        let expected = "0c1cb1e6bb9c99e385005c66b330fb7bed733e9cec4cd681ab9810e2eee3eac9";
+        assert_eq!(commitment(&salt, "args", br#"{"a":1}"#), format!("hmac-sha256:{expected}"));
+    }
+
+    #[test]
+    fn a_value_sealed_again_by_someone_with_the_keys_does_not_match_the_leaf() {
+        let keys = keys();
+        let (was, now) = (entry("was"), entry("now"));
+        let sealed = seal(&was, "origin", &keys).unwrap().unwrap();
+        let leaf = leaf(&was, &sealed);
+        let opened = unseal(&leaf, &sealed.content, "origin", &keys).unwrap();
+        assert_eq!(opened.values["args"], "was");
+        let other = seal(&now, "origin", &keys).unwrap().unwrap();
+        let refused = unseal(&leaf, &other.content, "origin", &keys).unwrap_err();
+        assert!(refused.to_string().contains("does not match its commitment"), "{refused}");
+    }
+
+    #[test]
+    fn a_frame_of_another_log_does_not_open() {
+        let keys = keys();
+        let entry = entry("was");
+        let sealed = seal(&entry, "origin", &keys).unwrap().unwrap();
+        let leaf = leaf(&entry, &sealed);
+        assert!(unseal(&leaf, &sealed.content, "another", &keys).is_err());
     }
 }

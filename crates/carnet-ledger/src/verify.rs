@@ -344,18 +344,15 @@ impl Check {
             return Ok(());
         };
         let path = self.sidecar.path(place.file);
-        if self.sidecar_file.as_ref().is_none_or(|(number, _)| *number != place.file) {
-            match self.disk.open_read(&path) {
-                Ok(file) => self.sidecar_file = Some((place.file, file)),
-                Err(error) => {
-                    let what = format!("the values of leaf {} are missing: {error}", leaf.index);
-                    self.find(Problem::Incomplete, &path, what);
-                    return Ok(());
-                }
+        let file = match self.sidecar_file(place.file) {
+            Ok(file) => file,
+            Err(error) => {
+                let what = format!("the values of leaf {} are missing: {error}", leaf.index);
+                self.find(Problem::Incomplete, &path, what);
+                return Ok(());
             }
-        }
-        let Some((_, file)) = &self.sidecar_file else { return Ok(()) };
-        let found = frame::read_one(file, &path, place.offset)?;
+        };
+        let found = frame::read_one(&file, &path, place.offset)?;
         let right = found.is_some_and(|(kind, content)| {
             let frame = SealedFrame::read(content.get(8..).unwrap_or_default());
             kind == frame::SEALED
@@ -363,18 +360,34 @@ impl Check {
                 && frame.is_some_and(|frame| belongs(&frame, leaf))
         });
         if !right {
-            // Segment and sidecar are synced side by side: at the end of a log that stopped, or is
-            // being written, the one may be there without the other. A start cuts such a leaf off.
-            let problem = match (leaf.index < self.signed(), self.live) {
-                (true, _) => Problem::Tampered,
-                (false, true) => Problem::Note,
-                (false, false) => Problem::Incomplete,
-            };
+            let problem = self.unsigned_problem(leaf.index);
             let what =
                 format!("at byte {}: the values of leaf {} were changed", place.offset, leaf.index);
             self.find(problem, &path, what);
         }
         Ok(())
+    }
+
+    /// Segment and sidecar are synced side by side: at the end of a log that stopped, or is being
+    /// written, the one may be there without the other. A start cuts such a leaf off.
+    fn unsigned_problem(&self, index: u64) -> Problem {
+        match (index < self.signed(), self.live) {
+            (true, _) => Problem::Tampered,
+            (false, true) => Problem::Note,
+            (false, false) => Problem::Incomplete,
+        }
+    }
+
+    /// Opens a sidecar file, or takes the one opened last.
+    fn sidecar_file(&mut self, number: u64) -> std::io::Result<Arc<dyn DiskFile>> {
+        match &self.sidecar_file {
+            Some((open, file)) if *open == number => Ok(Arc::clone(file)),
+            _ => {
+                let file = self.disk.open_read(&self.sidecar.path(number))?;
+                self.sidecar_file = Some((number, Arc::clone(&file)));
+                Ok(file)
+            }
+        }
     }
 
     /// Reads the entry bundles of a published copy without segments.

@@ -18,67 +18,77 @@ use carnet_policy::{CedarPolicy, PolicySource};
 
 const ROUNDS: usize = 20_000;
 const WARM_UP: usize = 2_000;
+/// Agents that both sets have policies for.
+const AGENTS: std::ops::Range<usize> = 2..22;
 
 fn main() {
-    let mut medians = Vec::new();
-    for policies in [100, 10_000] {
-        let source = policy_set(policies);
-        let began = Instant::now();
-        let policy = match CedarPolicy::load(&source) {
-            Ok(policy) => policy,
-            Err(errors) => return eprintln!("{errors}"),
-        };
-        println!("{policies} policies: loaded in {:?}", began.elapsed());
-        for (name, document, expected) in documents() {
-            let verdict = policy.judge(&document);
-            assert!(expected(&verdict.effect), "{name}: {verdict:?}");
-            let times = measure(&policy, &document);
-            let (p50, p99) = (percentile(&times, 50), percentile(&times, 99));
-            let determining = verdict.determining.len();
-            println!("  {name:<7} p50 {p50:>10.1?}  p99 {p99:>10.1?}  ({determining} determining)");
-            medians.push((name, p50));
+    let (Some(few), Some(many)) = (load(100), load(10_000)) else { return };
+    for (case, expected) in CASES {
+        let documents: Vec<Document> = AGENTS.map(|k| call(k, case)).collect();
+        for policy in [&few, &many] {
+            for document in &documents {
+                let verdict = policy.judge(document);
+                assert!(expected(&verdict.effect), "{case:?}: {verdict:?}");
+            }
         }
-    }
-    for (few, many) in medians.iter().zip(medians.iter().skip(medians.len() / 2)) {
-        let flatness = many.1.as_secs_f64() / few.1.as_secs_f64();
-        println!("flatness {}: {flatness:.2}", few.0);
+        let (few, many) = measure([&few, &many], &documents);
+        let flatness = percentile(&many, 50).as_secs_f64() / percentile(&few, 50).as_secs_f64();
+        for (policies, times) in [(100, &few), (10_000, &many)] {
+            let [min, p50, p99] = [0, 50, 99].map(|p| percentile(times, p));
+            println!(
+                "{case:?}, {policies:>6} policies: min {min:>7.1?} p50 {p50:>7.1?} p99 {p99:>8.1?}"
+            );
+        }
+        println!("{case:?}, flatness of p50: {flatness:.2}");
     }
 }
 
-fn measure(policy: &CedarPolicy, document: &Document) -> Vec<Duration> {
-    for _ in 0..WARM_UP {
-        black_box(policy.judge(black_box(document)));
-    }
-    let mut times: Vec<Duration> = (0..ROUNDS)
-        .map(|_| {
+fn load(policies: usize) -> Option<CedarPolicy> {
+    let source = policy_set(policies);
+    let began = Instant::now();
+    let loaded = CedarPolicy::load(&source);
+    println!("{policies} policies: loaded in {:?}", began.elapsed());
+    loaded.map_err(|errors| eprintln!("{errors}")).ok()
+}
+
+/// Times of both sets, taken in turns, so that what else the machine does falls on both alike; and
+/// over several agents, so that not one of them has all its policies at hand.
+fn measure(policies: [&CedarPolicy; 2], documents: &[Document]) -> (Vec<Duration>, Vec<Duration>) {
+    let mut times = [Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS)];
+    for round in 0..WARM_UP + ROUNDS {
+        for (policy, times) in policies.iter().zip(&mut times) {
+            let document = &documents[round % documents.len()];
             let began = Instant::now();
             black_box(policy.judge(black_box(document)));
-            began.elapsed()
-        })
-        .collect();
-    times.sort();
-    times
+            let took = began.elapsed();
+            if round >= WARM_UP {
+                times.push(took);
+            }
+        }
+    }
+    times.iter_mut().for_each(|times| times.sort());
+    let [few, many] = times;
+    (few, many)
 }
 
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted.get(sorted.len() * percent / 100).copied().unwrap_or_default()
+    sorted.get((sorted.len() - 1) * percent / 100).copied().unwrap_or_default()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Case {
+    Permit,
+    Ask,
+    Deny,
 }
 
 type Expected = fn(&VerdictEffect) -> bool;
 
-fn documents() -> [(&'static str, Document, Expected); 3] {
-    let mut ask = call();
-    if let Some(task) = &mut ask.task {
-        task.marked = true;
-    }
-    let mut deny = call();
-    deny.principal.environment = "staging".into();
-    [
-        ("permit", call(), |e| *e == VerdictEffect::Permit),
-        ("ask", ask, |e| matches!(e, VerdictEffect::Ask(_))),
-        ("deny", deny, |e| *e == VerdictEffect::Deny),
-    ]
-}
+const CASES: [(Case, Expected); 3] = [
+    (Case::Permit, |e| *e == VerdictEffect::Permit),
+    (Case::Ask, |e| matches!(e, VerdictEffect::Ask(_))),
+    (Case::Deny, |e| *e == VerdictEffect::Deny),
+];
 
 fn name<T: std::str::FromStr>(text: &str) -> T
 where
@@ -87,7 +97,7 @@ where
     text.parse().expect("the names here are well formed")
 }
 
-fn call() -> Document {
+fn call(k: usize, case: Case) -> Document {
     let arguments = serde_json::json!({
         "order_id": "o-1001",
         "amount_cents": 4200,
@@ -98,15 +108,15 @@ fn call() -> Document {
     });
     Document {
         principal: PrincipalFacts {
-            principal: Principal::Agent(name("agent-7")),
-            teams: vec!["support".into(), "team-7".into()],
+            principal: Principal::Agent(name(&format!("agent-{k}"))),
+            teams: vec!["support".into(), format!("team-{k}")],
             owner: "team:support".into(),
-            environment: "production".into(),
+            environment: if case == Case::Deny { "staging" } else { "production" }.into(),
         },
         verb: Verb::McpWrite,
         target: Target::Operation {
-            action: name("resource-7.tool.issue_refund"),
-            resource: name("resource-7"),
+            action: name(&format!("resource-{k}.tool.issue_refund")),
+            resource: name(&format!("resource-{k}")),
             environment: "production".into(),
             labels: vec!["customer-data".into(), "task-write".into()],
             effect: EffectClass { reversible: true, reach: Reach::Inside },
@@ -114,12 +124,12 @@ fn call() -> Document {
         },
         task: Some(TaskFacts {
             purpose: "refund".into(),
-            agent: name("agent-7"),
+            agent: name(&format!("agent-{k}")),
             subject: Principal::User(name("ana")),
             opened_by: Principal::User(name("ana")),
             standing: false,
             depth: 1,
-            marked: false,
+            marked: case == Case::Ask,
         }),
         approvals: ApprovalFacts::default(),
         arguments: serde_json::from_value(arguments).expect("the arguments are within bounds"),
@@ -143,18 +153,34 @@ fn policy_set(policies: usize) -> PolicySource {
         let part = n / 500;
         let (k, kind) = (n / 4, n % 4);
         let (file, text) = match kind {
-            0 => ("permit", format!(
-                "permit (principal == Carnet::Agent::\"agent-{k}\", action in Carnet::Action::\"write\", resource in Carnet::Resource::\"resource-{k}\")\n\
-                 when {{ [\"refund\", \"support\"].contains(context.task.purpose) && context.number.hasTag(\"amount_cents\") && context.number.getTag(\"amount_cents\") <= 5000 }};\n")),
-            1 => ("permit", format!(
-                "@obligation(\"result_bytes_max=65536\")\npermit (principal in Carnet::Team::\"team-{k}\", action in Carnet::Action::\"call\", resource)\n\
-                 when {{ resource.labels.contains(\"customer-data\") }} unless {{ context.task.standing }};\n")),
-            2 => ("ask", format!(
-                "@approvers(\"owner\")\n@threshold(\"1\")\nforbid (principal, action in Carnet::Action::\"write\", resource in Carnet::Resource::\"resource-{k}\")\n\
-                 when {{ context.task.marked || !resource.reversible }};\n")),
-            _ => ("forbid", format!(
-                "forbid (principal is Carnet::Agent, action in Carnet::Action::\"call\", resource == Carnet::Operation::\"resource-{k}.tool.issue_refund\")\n\
-                 when {{ context.text.hasTag(\"currency\") && context.text.getTag(\"currency\") != \"EUR\" }};\n")),
+            0 => (
+                "permit",
+                format!(
+                    "permit (principal == Carnet::Agent::\"agent-{k}\", action in Carnet::Action::\"write\", resource in Carnet::Resource::\"resource-{k}\")\n\
+                 when {{ [\"refund\", \"support\"].contains(context.task.purpose) && context.number.hasTag(\"amount_cents\") && context.number.getTag(\"amount_cents\") <= 5000 }};\n"
+                ),
+            ),
+            1 => (
+                "permit",
+                format!(
+                    "@obligation(\"result_bytes_max=65536\")\npermit (principal in Carnet::Team::\"team-{k}\", action in Carnet::Action::\"call\", resource)\n\
+                 when {{ resource.labels.contains(\"customer-data\") }} unless {{ context.task.standing }};\n"
+                ),
+            ),
+            2 => (
+                "ask",
+                format!(
+                    "@approvers(\"owner\")\n@threshold(\"1\")\nforbid (principal, action in Carnet::Action::\"write\", resource in Carnet::Resource::\"resource-{k}\")\n\
+                 when {{ context.task.marked || !resource.reversible }};\n"
+                ),
+            ),
+            _ => (
+                "forbid",
+                format!(
+                    "forbid (principal is Carnet::Agent, action in Carnet::Action::\"call\", resource == Carnet::Operation::\"resource-{k}.tool.issue_refund\")\n\
+                 when {{ context.text.hasTag(\"currency\") && context.text.getTag(\"currency\") != \"EUR\" }};\n"
+                ),
+            ),
         };
         let file = files.entry(format!("{file}/part-{part}.cedar")).or_default();
         file.push_str(&format!("@id(\"policy-{n}\")\n{text}"));

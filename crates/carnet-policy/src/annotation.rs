@@ -74,7 +74,8 @@ impl Annotated {
             Some(_) => {}
             None => {
                 let known = KNOWN.iter().map(|(known, _)| *known);
-                let suggestion = did_you_mean(key, known).map(|s| s.replace('`', "`@").replace("`@?", "`?"));
+                let suggestion =
+                    did_you_mean(key, known).map(|s| s.replace('`', "`@").replace("`@?", "`?"));
                 let suggestion =
                     suggestion.or_else(|| Some("known are @id, @description, @owner, @approvers, @threshold, @timeout_s and @obligation".to_owned()));
                 self.fault(key, "is not an annotation Carnet knows".to_owned(), suggestion);
@@ -104,9 +105,14 @@ impl Annotated {
         };
         let threshold = number("threshold", 1, THRESHOLD_MAX, THRESHOLD_DEFAULT);
         let timeout_s = number("timeout_s", TIMEOUT_S_MIN, TIMEOUT_S_MAX, TIMEOUT_S_DEFAULT);
-        let form = Some("write such as `@approvers(\"user:ana,team:finance,owner,subject\")`".to_owned());
+        let form =
+            Some("write such as `@approvers(\"user:ana,team:finance,owner,subject\")`".to_owned());
         let Some(text) = policy.annotation("approvers") else {
-            return self.fault("approvers", "is missing: an ask says who may answer".to_owned(), form);
+            return self.fault(
+                "approvers",
+                "is missing: an ask says who may answer".to_owned(),
+                form,
+            );
         };
         let approvers = match parse_approvers(text) {
             Ok(approvers) => approvers,
@@ -125,7 +131,8 @@ impl Annotated {
 }
 
 fn obligation_suggestion(text: &str) -> String {
-    let kinds = text.split(';').filter_map(|part| part.split_once('=')).map(|(kind, _)| kind.trim());
+    let kinds =
+        text.split(';').filter_map(|part| part.split_once('=')).map(|(kind, _)| kind.trim());
     kinds
         .filter(|kind| !KINDS.contains(kind))
         .find_map(|kind| did_you_mean(kind, KINDS))

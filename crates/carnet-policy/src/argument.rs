@@ -59,9 +59,9 @@ impl Flat {
                 self.add_number(format!("{name}/#"), length)
             }
             // `Arguments` bounds the depth, and with it this recursion.
-            Value::Object(members) => {
-                members.iter().try_for_each(|(member, value)| self.add(format!("{name}/{}", escaped(member)), value))
-            }
+            Value::Object(members) => members.iter().try_for_each(|(member, value)| {
+                self.add(format!("{name}/{}", escaped(member)), value)
+            }),
         }
     }
 
@@ -104,7 +104,8 @@ fn whole(number: &serde_json::Number) -> Option<i64> {
     if let Some(whole) = number.as_i64() {
         return Some(whole);
     }
-    let float = number.as_f64().filter(|f| !number.is_u64() && f.fract() == 0.0 && f.abs() <= EXACT_MAX)?;
+    let float =
+        number.as_f64().filter(|f| !number.is_u64() && f.fract() == 0.0 && f.abs() <= EXACT_MAX)?;
     // Exact: the value is whole and far inside the range.
     #[allow(clippy::cast_possible_truncation)]
     Some(float as i64)

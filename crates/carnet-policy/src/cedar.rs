@@ -50,7 +50,7 @@ impl CedarPolicy {
                 Tier::Forbid => &mut policy.forbid,
                 Tier::Ask => &mut policy.ask,
             };
-            index.add(&rule.policy).map_err(|e| LoadErrors::whole(e.to_string(), None))?;
+            index.add(&rule.policy).map_err(|e| LoadErrors::whole(e, None))?;
             policy.rules.insert(rule.id.as_str().to_owned(), rule);
         }
         Ok(policy)

@@ -87,13 +87,17 @@ fn quoted(text: &str) -> Option<&str> {
 fn attribute_suggestion(snippet: &str) -> Option<String> {
     let snippet: String = snippet.chars().filter(|c| !c.is_whitespace()).collect();
     let words = || WORDS.iter().map(|word| word.path);
-    if words().any(|path| path == snippet || path.strip_prefix(&snippet).is_some_and(|r| r.starts_with('.'))) {
+    if words().any(|path| {
+        path == snippet || path.strip_prefix(&snippet).is_some_and(|r| r.starts_with('.'))
+    }) {
         let narrow = if snippet.starts_with("principal.") {
             "write `principal is Carnet::Agent` in the scope"
         } else {
             "name the action in the scope, such as `action in Carnet::Action::\"call\"`"
         };
-        return Some(format!("`{snippet}` is not there for every request this scope allows: {narrow}"));
+        return Some(format!(
+            "`{snippet}` is not there for every request this scope allows: {narrow}"
+        ));
     }
     did_you_mean(&snippet, words()).or_else(|| same_name_elsewhere(&snippet))
 }

@@ -92,8 +92,11 @@ impl CedarPolicy {
         // A permit with nothing in common with the request is not near.
         let near = missed.into_iter().filter(|(failed, _)| failed.len() < 3).take(NEAREST_MAX);
         near.map(|(failed, rule)| {
-            let failed =
-                if failed.is_empty() { self.condition_miss(&rule.policy, question) } else { failed };
+            let failed = if failed.is_empty() {
+                self.condition_miss(&rule.policy, question)
+            } else {
+                failed
+            };
             NearMiss { policy: explained(rule), failed }
         })
         .collect()

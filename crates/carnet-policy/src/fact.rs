@@ -19,7 +19,8 @@ pub(crate) type FactFault = (String, Option<String>);
 
 /// Everything in `policy` that asks for a fact Carnet does not have.
 pub(crate) fn missing_facts(policy: &Policy) -> Vec<FactFault> {
-    let mut faults: Vec<FactFault> = policy.entity_literals().iter().filter_map(name_fault).collect();
+    let mut faults: Vec<FactFault> =
+        policy.entity_literals().iter().filter_map(name_fault).collect();
     match policy.to_pst() {
         Ok(Tree::Static(tree)) => {
             for clause in tree.body().clauses() {
@@ -70,13 +71,9 @@ fn visit(expr: &Expr, depth: usize, faults: &mut Vec<FactFault>) {
         Expr::Literal(_) | Expr::Var(_) => {}
         Expr::UnaryOp { expr, .. } | Expr::Like { expr, .. } => next(expr),
         Expr::BinaryOp { op, left, right } => {
-            next(right);
             next(left);
-            match op {
-                BinaryOp::In => faults.extend(membership_fault(left)),
-                BinaryOp::HasTag | BinaryOp::GetTag => faults.extend(tag_fault(left)),
-                _ => {}
-            }
+            next(right);
+            faults.extend(operand_fault(*op, left));
         }
         Expr::GetAttr { expr, .. } => {
             next(expr);
@@ -104,12 +101,22 @@ fn visit(expr: &Expr, depth: usize, faults: &mut Vec<FactFault>) {
     }
 }
 
+fn operand_fault(op: BinaryOp, left: &Expr) -> Option<FactFault> {
+    match op {
+        BinaryOp::In => membership_fault(left),
+        BinaryOp::HasTag | BinaryOp::GetTag => tag_fault(left),
+        _ => None,
+    }
+}
+
 fn membership_fault(of: &Expr) -> Option<FactFault> {
     if matches!(of, Expr::Var(Var::Principal | Var::Action | Var::Resource)) {
         return None;
     }
     Some((
-        format!("`{of} in …` can never be known: Carnet knows the groups of `principal`, `action` and `resource` only"),
+        format!(
+            "`{of} in …` can never be known: Carnet knows the groups of `principal`, `action` and `resource` only"
+        ),
         Some("compare it with `==`, or ask `principal in …`".to_owned()),
     ))
 }
@@ -137,7 +144,9 @@ fn attribute_fault(of: &Expr, inner: &[&str]) -> Option<FactFault> {
     }
     let of = at.unwrap_or_else(|| of.to_string());
     Some((
-        format!("the attributes of `{of}` are not known: Carnet knows those of `principal` and `resource` only"),
+        format!(
+            "the attributes of `{of}` are not known: Carnet knows those of `principal` and `resource` only"
+        ),
         Some("compare it with `==`, or read the attribute of `principal` or `resource`".to_owned()),
     ))
 }
@@ -217,6 +226,9 @@ mod tests {
             assert_ne!(faults(&format!("principal == {literal}")), [], "{literal}");
         }
         let wrong = faults(r#"resource in Carnet::Resource::"desk.tool.x""#);
-        assert_eq!(wrong[0].1.as_deref(), Some("write `resource == Carnet::Operation::\"desk.tool.x\"`"));
+        assert_eq!(
+            wrong[0].1.as_deref(),
+            Some("write `resource == Carnet::Operation::\"desk.tool.x\"`")
+        );
     }
 }

@@ -90,7 +90,11 @@ impl<'a> Load<'a> {
     fn read_set(&mut self, file: usize, tier: Tier, found: &[Statement], set: &PolicySet) {
         if set.num_of_policies() + set.num_of_templates() != found.len() {
             let what = "the places of its policies cannot be told".to_owned();
-            return self.file_error(file, what, Some("write one policy after the other".to_owned()));
+            return self.file_error(
+                file,
+                what,
+                Some("write one policy after the other".to_owned()),
+            );
         }
         for template in set.templates() {
             let at = statement_of(template.id(), found).map_or(0, |s| s.start);
@@ -184,7 +188,9 @@ impl<'a> Load<'a> {
         let faults: Vec<_> = self
             .drafts
             .iter()
-            .flat_map(|d| missing_facts(&d.policy).into_iter().map(|f| (d.file, d.statement, d.id.clone(), f)))
+            .flat_map(|d| {
+                missing_facts(&d.policy).into_iter().map(|f| (d.file, d.statement, d.id.clone(), f))
+            })
             .collect();
         for (file, statement, id, (what, suggestion)) in faults {
             let snippet = what.split('`').nth(1).unwrap_or_default().trim_end_matches(" in …");
@@ -203,7 +209,9 @@ impl<'a> Load<'a> {
         );
         let set = match set {
             Ok(set) => set,
-            Err(error) => return self.set_error(error.to_string(), "remove the policies added last"),
+            Err(error) => {
+                return self.set_error(error.to_string(), "remove the policies added last");
+            }
         };
         let result =
             Validator::new(vocabulary.schema.clone()).validate(&set, ValidationMode::Strict);
@@ -269,18 +277,39 @@ impl<'a> Load<'a> {
         let Some(File { name, text, places }) = self.files.get(file) else { return };
         let (line, column) = places.at(text, at);
         let policy = policy.map(str::to_owned);
-        self.errors.push(LoadError { file: (*name).to_owned(), line, column, policy, what, suggestion });
+        self.errors.push(LoadError {
+            file: (*name).to_owned(),
+            line,
+            column,
+            policy,
+            what,
+            suggestion,
+        });
     }
 
     /// An error of the set as a whole.
     fn set_error(&mut self, what: String, suggestion: &str) {
         let (file, suggestion) = (String::new(), Some(suggestion.to_owned()));
-        self.errors.push(LoadError { file, line: 0, column: 0, policy: None, what: format!("the set {what}"), suggestion });
+        self.errors.push(LoadError {
+            file,
+            line: 0,
+            column: 0,
+            policy: None,
+            what: format!("the set {what}"),
+            suggestion,
+        });
     }
 
     fn file_error(&mut self, file: usize, what: String, suggestion: Option<String>) {
         let name = self.files.get(file).map_or("", |f| f.name).to_owned();
-        self.errors.push(LoadError { file: name, line: 0, column: 0, policy: None, what, suggestion });
+        self.errors.push(LoadError {
+            file: name,
+            line: 0,
+            column: 0,
+            policy: None,
+            what,
+            suggestion,
+        });
     }
 }
 

@@ -57,7 +57,10 @@ impl LoadErrors {
     pub(crate) fn of(mut errors: Vec<LoadError>) -> Self {
         errors.sort();
         // The validator repeats itself for each action a policy could be about.
-        errors.dedup_by(|b, a| (&a.file, a.line, a.column, &a.policy) == (&b.file, b.line, b.column, &b.policy) && same_cause(&a.what, &b.what));
+        errors.dedup_by(|b, a| {
+            (&a.file, a.line, a.column, &a.policy) == (&b.file, b.line, b.column, &b.policy)
+                && same_cause(&a.what, &b.what)
+        });
         let more = errors.len().saturating_sub(ERRORS_MAX);
         errors.truncate(ERRORS_MAX);
         Self { errors, more }
@@ -99,7 +102,11 @@ fn same_cause(one: &str, two: &str) -> bool {
 impl fmt::Display for LoadErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.errors.len() + self.more;
-        writeln!(f, "the policy set is refused: {count} error{}", if count == 1 { "" } else { "s" })?;
+        writeln!(
+            f,
+            "the policy set is refused: {count} error{}",
+            if count == 1 { "" } else { "s" }
+        )?;
         for (n, error) in self.errors.iter().enumerate() {
             if n > 0 {
                 writeln!(f)?;
@@ -145,7 +152,10 @@ mod tests {
         let text = "é;\nab\n";
         let places = Places::of(text);
         let at = |offset| places.at(text, offset);
-        assert_eq!([at(0), at(2), at(4), at(5), at(7), at(99)], [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 1)]);
+        assert_eq!(
+            [at(0), at(2), at(4), at(5), at(7), at(99)],
+            [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 1)]
+        );
     }
 
     #[test]

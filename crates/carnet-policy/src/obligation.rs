@@ -95,7 +95,8 @@ pub(crate) fn merge_obligations<'a>(
 /// The smaller of two canonical numbers.
 fn smaller(one: &str, two: &str) -> String {
     // Without leading zeros the shorter numeral is the smaller number.
-    one.len().cmp(&two.len()).then(one.cmp(two)).is_le().then_some(one).unwrap_or(two).to_owned()
+    let order = one.len().cmp(&two.len()).then(one.cmp(two));
+    if order.is_le() { one.to_owned() } else { two.to_owned() }
 }
 
 fn union(one: &str, two: &str) -> String {
@@ -121,9 +122,20 @@ mod tests {
     #[test]
     fn what_does_not_parse_is_refused() {
         for text in [
-            "", ";", "redact", "redact=", "redact=a,,b", "redact=a b", "result_bytes_max=0",
-            "result_bytes_max=-1", "result_bytes_max=+1", "result_bytes_max=1e3", "notify=ana",
-            "notify=user:", "mask=email", "redact=a;redact=b",
+            "",
+            ";",
+            "redact",
+            "redact=",
+            "redact=a,,b",
+            "redact=a b",
+            "result_bytes_max=0",
+            "result_bytes_max=-1",
+            "result_bytes_max=+1",
+            "result_bytes_max=1e3",
+            "notify=ana",
+            "notify=user:",
+            "mask=email",
+            "redact=a;redact=b",
         ] {
             assert!(parse_obligations(text).is_err(), "{text}");
         }
@@ -131,7 +143,10 @@ mod tests {
 
     #[test]
     fn merging_takes_the_smaller_number_and_the_union_of_lists() {
-        let all = [of("result_bytes_max=1000;redact=b"), of("result_bytes_max=90;redact=a;notify=user:ana")];
+        let all = [
+            of("result_bytes_max=1000;redact=b"),
+            of("result_bytes_max=90;redact=a;notify=user:ana"),
+        ];
         let merged = merge_obligations(all.iter().flatten());
         let text: Vec<_> = merged.iter().map(|o| format!("{}={}", o.kind, o.value)).collect();
         assert_eq!(text, ["notify=user:ana", "redact=a,b", "result_bytes_max=90"]);

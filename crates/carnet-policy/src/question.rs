@@ -5,9 +5,7 @@
 //! each request against the schema all the same.
 
 use carnet_core::{Document, Path, Principal, Reach, Target, TaskFacts, Verb};
-use cedar_policy::{
-    Context, Entities, Entity, EntityUid, Request, RestrictedExpression as Value,
-};
+use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression as Value};
 
 use crate::argument::Flat;
 use crate::instant::instant_text;
@@ -74,8 +72,14 @@ impl Question {
         let (Some(principal), Some(action), Some(resource), Some(context)) = parts else {
             return Err("the request is not whole".to_owned());
         };
-        Request::new(principal.clone(), action.clone(), resource.clone(), context.clone(), Some(schema))
-            .map_err(message)?;
+        Request::new(
+            principal.clone(),
+            action.clone(),
+            resource.clone(),
+            context.clone(),
+            Some(schema),
+        )
+        .map_err(message)?;
         let own = self.entities.iter().filter(|e| *e.uid().type_name() != vocabulary.types.action);
         let checked = Entities::from_entities(own.cloned(), Some(schema)).map_err(message)?;
         for entity in self.entities.iter() {
@@ -177,10 +181,9 @@ fn principal_entity(document: &Document, keys: &[EntityUid]) -> Result<Entity, S
     let facts = &document.principal;
     match facts.principal {
         Principal::User(_) => entity(keys, []),
-        Principal::Agent(_) => entity(
-            keys,
-            [("owner", text(&facts.owner)), ("environment", text(&facts.environment))],
-        ),
+        Principal::Agent(_) => {
+            entity(keys, [("owner", text(&facts.owner)), ("environment", text(&facts.environment))])
+        }
     }
 }
 
@@ -234,10 +237,8 @@ fn approvals(vocabulary: &Vocabulary, document: &Document) -> Result<Value, Stri
     let by = people
         .into_iter()
         .map(|name| Value::new_entity_uid(uid(&vocabulary.types.user, name.as_str())));
-    let fields = [
-        ("count".to_owned(), Value::new_long(count)),
-        ("by".to_owned(), Value::new_set(by)),
-    ];
+    let fields =
+        [("count".to_owned(), Value::new_long(count)), ("by".to_owned(), Value::new_set(by))];
     Value::new_record(fields).map_err(message)
 }
 

@@ -59,8 +59,11 @@ const AGENTS: &[&str] = &["support-agent", "triage-agent"];
 const USERS: &[&str] = &["ana", "bo", "cy"];
 const TEAMS: &[&str] = &["support", "finance", "operators"];
 const LABELS: &[&str] = &["task-read", "task-write", "unsplit"];
-const OPERATIONS: &[(&str, &str)] =
-    &[("desk", "desk.tool.issue_refund"), ("desk", "desk.tool.get_ticket"), ("wiki", "wiki.tool.get")];
+const OPERATIONS: &[(&str, &str)] = &[
+    ("desk", "desk.tool.issue_refund"),
+    ("desk", "desk.tool.get_ticket"),
+    ("wiki", "wiki.tool.get"),
+];
 
 fn names(of: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
     subsequence(of, 0..=of.len()).prop_map(|names| names.into_iter().map(str::to_owned).collect())

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, EntityUid, EvaluationError, Policy,
-    PolicySet, PolicySetError, PrincipalConstraint, ResourceConstraint,
+    PolicySet, PrincipalConstraint, ResourceConstraint,
 };
 
 use crate::question::Question;
@@ -33,13 +33,14 @@ pub(crate) struct ScopeIndex {
 
 impl ScopeIndex {
     /// Files `policy`.
-    pub(crate) fn add(&mut self, policy: &Policy) -> Result<(), PolicySetError> {
+    pub(crate) fn add(&mut self, policy: &Policy) -> Result<(), String> {
         let keys = scope_keys(policy);
         if keys.is_empty() {
-            return self.unscoped.add(policy.clone());
+            return self.unscoped.add(policy.clone()).map_err(|e| e.to_string());
         }
-        keys.into_iter()
-            .try_for_each(|key| self.keyed.entry(key).or_default().add(policy.clone()))
+        keys.into_iter().try_for_each(|key| {
+            self.keyed.entry(key).or_default().add(policy.clone()).map_err(|e| e.to_string())
+        })
     }
 
     /// The policies that `question` satisfies, and those that fail on it.
@@ -124,8 +125,14 @@ mod tests {
 
     #[test]
     fn a_policy_lies_under_its_resource_else_its_principal_else_its_actions() {
-        assert_eq!(keys(r#"principal == A::"p", action == Action::"a", resource in R::"r""#), [r#"R::"r""#]);
-        assert_eq!(keys(r#"principal is A in T::"t", action == Action::"a", resource is R"#), [r#"T::"t""#]);
+        assert_eq!(
+            keys(r#"principal == A::"p", action == Action::"a", resource in R::"r""#),
+            [r#"R::"r""#]
+        );
+        assert_eq!(
+            keys(r#"principal is A in T::"t", action == Action::"a", resource is R"#),
+            [r#"T::"t""#]
+        );
         assert_eq!(
             keys(r#"principal is A, action in [Action::"b", Action::"a", Action::"a"], resource"#),
             [r#"Action::"a""#, r#"Action::"b""#]

@@ -146,7 +146,9 @@ impl PolicySource {
 
 fn check_name(name: &str) -> Result<(), SourceError> {
     let plain = (1..=NAME_BYTES_MAX).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'))
         && name.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if plain {
         return Ok(());
@@ -213,7 +215,8 @@ mod tests {
 
     #[test]
     fn stored_bytes_are_canonical_json_and_come_back_the_same() {
-        let source = set(&[("permit/a.cedar", "\u{1}\u{7f}\"\\\t\n/é\u{1f600}"), ("ask/b.cedar", "")]);
+        let source =
+            set(&[("permit/a.cedar", "\u{1}\u{7f}\"\\\t\n/é\u{1f600}"), ("ask/b.cedar", "")]);
         let bytes = source.to_bytes();
         assert_eq!(PolicySource::from_bytes(&bytes).unwrap(), source);
         let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

@@ -4,10 +4,7 @@
 const WORD_BYTES_MAX: usize = 128;
 
 /// The known word nearest to `word`, if it is near enough to be a slip of the hand.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > WORD_BYTES_MAX {
         return None;
     }

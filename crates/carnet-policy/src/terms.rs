@@ -118,11 +118,16 @@ mod tests {
 
     #[test]
     fn several_asks_become_the_stricter_question() {
-        let merged =
-            merge_terms(&[terms("owner,user:ana,user:bo", 1, 900), terms("user:ana,user:bo,team:x", 2, 60)]);
+        let merged = merge_terms(&[
+            terms("owner,user:ana,user:bo", 1, 900),
+            terms("user:ana,user:bo,team:x", 2, 60),
+        ]);
         assert_eq!(merged, Some(terms("user:ana,user:bo", 2, 60)));
         assert_eq!(merge_terms(&[terms("user:ana", 1, 60), terms("team:x", 1, 60)]), None);
-        assert_eq!(merge_terms(&[terms("user:ana", 1, 60), terms("user:ana,user:bo", 2, 60)]), None);
+        assert_eq!(
+            merge_terms(&[terms("user:ana", 1, 60), terms("user:ana,user:bo", 2, 60)]),
+            None
+        );
         assert_eq!(merge_terms(&[]), None);
     }
 

@@ -44,17 +44,32 @@ const WORK: &str = "not for `operate`";
 
 /// Every fact a condition may read. `docs/policy.md` shows the same table.
 pub const WORDS: &[Word] = &[
-    word("principal.owner", "String", AGENT, "`user:NAME` or `team:NAME` that answers for the agent"),
+    word(
+        "principal.owner",
+        "String",
+        AGENT,
+        "`user:NAME` or `team:NAME` that answers for the agent",
+    ),
     word("principal.environment", "String", AGENT, "the environment the agent is registered in"),
     word("resource.environment", "String", OPERATION, "the environment of the resource"),
     word("resource.labels", "Set<String>", OPERATION, "the labels reviewers gave the resource"),
     word("resource.reversible", "Bool", OPERATION, "what it does can be undone, as reviewed"),
-    word("resource.egress", "Bool", OPERATION, "it carries agent-chosen bytes out of the organisation"),
+    word(
+        "resource.egress",
+        "Bool",
+        OPERATION,
+        "it carries agent-chosen bytes out of the organisation",
+    ),
     word("resource.path", "String", OPERATION, "`read`, `write` or `admin`"),
     word("context.task.purpose", "String", WORK, "the declared purpose of the task"),
     word("context.task.agent", "Agent", WORK, "the agent that works on the task"),
     word("context.task.subject_user", "User", "the subject is a person", "on whose behalf it runs"),
-    word("context.task.subject_agent", "Agent", "the subject is an agent", "on whose behalf it runs"),
+    word(
+        "context.task.subject_agent",
+        "Agent",
+        "the subject is an agent",
+        "on whose behalf it runs",
+    ),
     word("context.task.opened_by_user", "User", "a person opened it", "who opened the task"),
     word("context.task.opened_by_agent", "Agent", "an agent opened it", "who opened the task"),
     word("context.task.standing", "Bool", WORK, "it was opened from a standing intent"),
@@ -63,7 +78,12 @@ pub const WORDS: &[Word] = &[
     word("context.approvals.count", "Long", "always", "how many people approved exactly this"),
     word("context.approvals.by", "Set<User>", "always", "who they are"),
     word("context.now", "datetime", "always", "when the decision is made"),
-    word("context.text", "Arguments", "always", "arguments as text: `.hasTag(\"x\")`, `.getTag(\"x\")`"),
+    word(
+        "context.text",
+        "Arguments",
+        "always",
+        "arguments as text: `.hasTag(\"x\")`, `.getTag(\"x\")`",
+    ),
     word("context.number", "Numbers", "always", "whole numbers among the arguments, as Long"),
 ];
 
@@ -218,7 +238,10 @@ mod tests {
                 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '?')
             {
                 let name = name.trim_end_matches('?');
-                assert!(name == "task" || name == "approvals" || attributes.contains(name), "{name}");
+                assert!(
+                    name == "task" || name == "approvals" || attributes.contains(name),
+                    "{name}"
+                );
             }
         }
         for word in WORDS {

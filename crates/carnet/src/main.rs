@@ -1,1 +1,8 @@
-fn main() {}
+//! The one binary.
+#![allow(dead_code)]
+mod config;
+mod serve;
+
+fn main() {
+    let _ = serve::up;
+}

@@ -6,7 +6,6 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use carnet_core::{Path, ResourceName};
-use carnet_identity::KeySet;
 use serde_json::{Value, json};
 
 use crate::oauth::surface::Surface;
@@ -39,7 +38,6 @@ pub(crate) async fn authorization_server(State(surface): State<Arc<Surface>>) ->
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
         "authorization_details_types_supported": [DETAILS_TYPE],
-        "spiffe_bundle_endpoint": format!("{issuer}/oauth/bundle"),
     }))
 }
 
@@ -65,16 +63,14 @@ pub(crate) async fn protected_resource(
 
 /// The keys access tokens are verified with.
 pub(crate) async fn keys(State(surface): State<Arc<Surface>>) -> Response {
-    let keys = KeySet::from_keys([surface.broker.access_key.verifying_key()]).unwrap_or_default();
-    cached(keys.to_jwks().to_string(), "application/jwk-set+json")
+    cached(surface.broker.access_keys().to_jwks().to_string(), "application/jwk-set+json")
 }
 
 /// The SPIFFE bundle of the built-in trust domain.
 pub(crate) async fn bundle(State(surface): State<Arc<Surface>>) -> Response {
-    let keys = KeySet::from_keys([surface.broker.svid_key.verifying_key()]).unwrap_or_default();
     // Keys change at a start only, and a start is later than the one before.
     let sequence = u64::try_from(surface.started.s()).unwrap_or_default();
-    let bundle = keys.spiffe_bundle(sequence, REFRESH_HINT_S);
+    let bundle = surface.broker.svid_keys().spiffe_bundle(sequence, REFRESH_HINT_S);
     cached(bundle.to_string(), "application/json")
 }
 

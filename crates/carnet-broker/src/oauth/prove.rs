@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use axum::http::HeaderMap;
-use carnet_core::{AgentName, LockTarget, Reason, Timestamp};
+use carnet_core::{AgentName, Reason, Timestamp};
 use carnet_identity::{
     DpopProof, ExpectedDpop, ReplayError, Svid, SpiffeId, TokenError, verify_client_assertion,
     verify_dpop,
@@ -109,13 +109,10 @@ impl Surface {
     }
 
     fn check_agent(&self, agent: &AgentName, refused: Kind) -> Result<(), Refusal> {
-        let view = self.broker.view();
-        if !view.snapshot.agents.contains_key(agent) {
+        if self.broker.agent(agent).is_none() {
             return Err(Refusal::for_reason(refused, Reason::AgentUnknown));
         }
-        let domain = self.broker.trust_domain().as_str().to_owned();
-        let targets = [LockTarget::Agent(agent.clone()), LockTarget::TrustDomain(domain)];
-        match targets.iter().any(|target| view.snapshot.is_locked(target)) {
+        match self.broker.is_agent_locked(agent) {
             true => Err(Refusal::for_reason(Kind::UnauthorizedClient, Reason::Locked)),
             false => Ok(()),
         }

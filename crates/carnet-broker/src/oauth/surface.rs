@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use carnet_core::Timestamp;
-use carnet_identity::{KeySet, ReplayCache, TrustBundles};
+use carnet_identity::{ReplayCache, TrustBundles};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::broker::Broker;
@@ -34,10 +34,7 @@ impl Surface {
         started: Timestamp,
     ) -> Result<Self, IssuerError> {
         let issuer = Issuer::parse(broker.issuer())?;
-        let mut keys = KeySet::default();
-        // One key cannot clash with itself; were it refused, no assertion would verify.
-        let _ = keys.insert(broker.svid_key.verifying_key());
-        let bundles = TrustBundles::from([(broker.trust_domain().clone(), keys)]);
+        let bundles = TrustBundles::from([(broker.trust_domain().clone(), broker.svid_keys())]);
         Ok(Self {
             token_endpoint: format!("{}/oauth/token", issuer.as_str()),
             issuer,

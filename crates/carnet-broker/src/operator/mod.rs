@@ -10,7 +10,7 @@ mod explain;
 mod failure;
 mod ledger;
 mod policy;
-mod registry;
+pub mod registry;
 mod serve;
 mod tasks;
 

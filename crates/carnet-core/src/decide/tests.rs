@@ -240,6 +240,15 @@ fn a_stored_yes_is_judged_again_under_todays_terms() {
 }
 
 #[test]
+fn an_engine_that_takes_any_name_for_an_approval_is_not_believed() {
+    let snapshot = fixture::snapshot(vec![approved(500, &["bo"])]);
+    let legal = fixture::Credulous(fixture::terms(&["team:legal"], 1));
+    assert_eq!(write(&snapshot, &legal, 500).kind, DecisionKind::Ask);
+    let finance = fixture::Credulous(fixture::terms(&["team:finance"], 1));
+    assert_eq!(write(&snapshot, &finance, 500).kind, DecisionKind::Permit);
+}
+
+#[test]
 fn an_approved_use_draws_on_the_allowance_it_was_asked_under() {
     let mut base = refund_grant(json!({ "approve": "on_use", "total": { "amount_cents": 800 } }));
     base.totals_spent.insert("amount_cents".into(), 400);

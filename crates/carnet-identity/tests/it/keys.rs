@@ -87,6 +87,15 @@ fn a_key_that_is_not_a_public_signature_key_refuses_its_set() {
 }
 
 #[test]
+fn an_algorithm_that_is_not_its_keys_is_named_as_the_reason() {
+    let key = World::new().keys.to_jwks()["keys"][0].clone();
+    for algorithm in ["ES384", "ES512", "RS256", "PS512", "EdDSA"] {
+        let error = read(&with(&key, "alg", algorithm.into())).unwrap_err().to_string();
+        assert!(error.contains("not its key type's or curve's"), "{algorithm}: {error}");
+    }
+}
+
+#[test]
 fn a_set_is_strict_json_bounded_and_free_of_doubles() {
     let world = World::new();
     let key = world.keys.to_jwks()["keys"][0].clone();

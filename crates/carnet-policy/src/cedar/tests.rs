@@ -35,7 +35,11 @@ fn trap_a_forbid_that_fails_is_a_deny() {
     let both: PolicySet = format!("{} {text}", PERMIT_ALL.1).parse().unwrap();
     let question = Question::of(policy.vocabulary, &refund()).unwrap();
     let cedar = Authorizer::new().is_authorized(&question.request, &both, &question.entities);
-    assert_eq!(cedar.decision(), cedar_policy::Decision::Allow, "Cedar's trap: the forbid is skipped");
+    assert_eq!(
+        cedar.decision(),
+        cedar_policy::Decision::Allow,
+        "Cedar's trap: the forbid is skipped"
+    );
 
     let verdict = policy.judge(&refund());
     assert_eq!(verdict.effect, VerdictEffect::Deny);
@@ -76,7 +80,10 @@ fn enough_different_approvals_turn_an_ask_into_a_permit_that_names_it() {
     assert!(matches!(with(&["ana"]).effect, VerdictEffect::Ask(_)));
     assert!(matches!(with(&["ana", "ana"]).effect, VerdictEffect::Ask(_)));
     let verdict = with(&["ana", "bo"]);
-    assert_eq!((verdict.effect.clone(), ids(&verdict)), (VerdictEffect::Permit, vec!["all", "two"]));
+    assert_eq!(
+        (verdict.effect.clone(), ids(&verdict)),
+        (VerdictEffect::Permit, vec!["all", "two"])
+    );
 }
 
 #[test]
@@ -112,12 +119,19 @@ when { context.task.purpose == \"refund\" && context.number.hasTag(\"amount_cent
     )]);
     let explanation = policy.explain(&refund());
     assert!(explanation.determining.is_empty());
-    let near: Vec<_> = explanation.nearest.iter().map(|n| (n.policy.id.as_str(), n.policy.line)).collect();
+    let near: Vec<_> =
+        explanation.nearest.iter().map(|n| (n.policy.id.as_str(), n.policy.line)).collect();
     assert_eq!(near, [("small", 2), ("reads", 4)]);
     let failed = &explanation.nearest[0].failed;
     assert_eq!(failed.len(), 1);
-    assert!(failed[0].contains("getTag(\"amount_cents\")) <= 100") || failed[0].contains("<= 100"), "{failed:?}");
-    assert_eq!(explanation.nearest[1].failed, ["action in [Carnet::Action::\"read\"]", "resource in Carnet::Resource::\"wiki\""]);
+    assert!(
+        failed[0].contains("getTag(\"amount_cents\")) <= 100") || failed[0].contains("<= 100"),
+        "{failed:?}"
+    );
+    assert_eq!(
+        explanation.nearest[1].failed,
+        ["action in [Carnet::Action::\"read\"]", "resource in Carnet::Resource::\"wiki\""]
+    );
 }
 
 #[test]
@@ -145,10 +159,14 @@ fn the_starter_set_gives_an_agent_nothing_without_a_label_and_asks_for_what_matt
     let policy = CedarPolicy::load(&starter()).unwrap();
     let mut document = refund();
     let verdict = policy.judge(&document);
-    assert!(matches!(&verdict.effect, VerdictEffect::Ask(terms) if terms.approvers.contains("owner")));
+    assert!(
+        matches!(&verdict.effect, VerdictEffect::Ask(terms) if terms.approvers.contains("owner"))
+    );
     assert_eq!(ids(&verdict), ["writes-that-matter-ask"]);
 
-    let carnet_core::Target::Operation { labels, .. } = &mut document.target else { unreachable!() };
+    let carnet_core::Target::Operation { labels, .. } = &mut document.target else {
+        unreachable!()
+    };
     labels.clear();
     assert_eq!(ids(&policy.judge(&document)), [""; 0]);
 

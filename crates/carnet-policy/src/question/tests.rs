@@ -69,6 +69,10 @@ fn trap_a_forbid_on_an_action_group_needs_the_action_hierarchy() {
     let types = &Vocabulary::shared().unwrap().types;
     let bare = asked.entities.iter().filter(|e| *e.uid().type_name() != types.action).cloned();
     let bare = Entities::from_entities(bare, None).unwrap();
-    assert_eq!(decide(&bare), Decision::Allow, "Cedar's trap: without the hierarchy the forbid vanishes");
+    assert_eq!(
+        decide(&bare),
+        Decision::Allow,
+        "Cedar's trap: without the hierarchy the forbid vanishes"
+    );
     assert_eq!(decide(&asked.entities), Decision::Deny);
 }

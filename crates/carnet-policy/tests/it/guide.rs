@@ -53,10 +53,13 @@ fn the_worked_example_loads_and_does_what_the_guide_says() {
 fn the_table_of_facts_is_the_vocabulary() {
     let guide = guide();
     for word in WORDS {
-        let row = format!("| `{}` | {} | {} | {} |", word.path, word.kind, word.present, word.meaning);
+        let row =
+            format!("| `{}` | {} | {} | {} |", word.path, word.kind, word.present, word.meaning);
         assert!(guide.contains(&row), "docs/policy.md lacks: {row}");
     }
-    let rows = guide.lines().filter(|l| ["| `principal.", "| `resource.", "| `context."].iter().any(|p| l.starts_with(p)));
+    let rows = guide.lines().filter(|l| {
+        ["| `principal.", "| `resource.", "| `context."].iter().any(|p| l.starts_with(p))
+    });
     assert_eq!(rows.count(), WORDS.len());
     for verb in carnet_core::Verb::ALL {
         assert!(guide.contains(&format!("| `{}` |", verb.as_str())), "{verb:?}");
@@ -70,7 +73,9 @@ fn the_table_of_facts_is_the_vocabulary() {
 #[test]
 fn the_annotations_in_the_guide_are_those_that_load() {
     let guide = guide();
-    for annotation in ["id", "description", "owner", "approvers", "threshold", "timeout_s", "obligation"] {
+    for annotation in
+        ["id", "description", "owner", "approvers", "threshold", "timeout_s", "obligation"]
+    {
         assert!(guide.contains(&format!("| `@{annotation}` |")), "{annotation}");
     }
     for kind in ["result_bytes_max", "redact", "notify"] {

@@ -1,0 +1,270 @@
+//! `carnet.toml`: one file, unknown keys refused, secrets only by reference.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use carnet_core::{User, UserName};
+use carnet_identity::TrustDomain;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The file's name.
+pub const FILE: &str = "carnet.toml";
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where agents reach Carnet.
+    #[serde(default)]
+    pub listen: Listen,
+    /// Where Carnet keeps what must not be lost.
+    #[serde(default)]
+    pub state: State,
+    /// The built-in trust domain.
+    #[serde(default)]
+    pub trust: Trust,
+    /// How people are asked.
+    #[serde(default)]
+    pub approvals: Approvals,
+    /// How long a node may decide on the view it has.
+    #[serde(default)]
+    pub freshness: Freshness,
+    /// The people Carnet knows. One with a `uid` is an operator.
+    #[serde(default, rename = "user")]
+    pub users: Vec<UserEntry>,
+    /// Where the file was read from; every other path is relative to it.
+    #[serde(skip)]
+    pub root: PathBuf,
+}
+
+/// Where agents reach Carnet.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// The address and port. Anything but loopback needs `tls`.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// The address agents use, where it differs (a proxy, a name). Tokens are issued by it.
+    pub issuer: Option<String>,
+    /// Certificate and key, both PEM.
+    pub tls: Option<Tls>,
+}
+
+/// Certificate and key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Where Carnet keeps what must not be lost.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct State {
+    /// Store, ledger and keys.
+    pub dir: PathBuf,
+    /// The two sockets: `agent.sock` and `operator.sock`.
+    pub run_dir: PathBuf,
+}
+
+/// The built-in trust domain.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trust {
+    /// The SPIFFE trust domain: lower case, like `carnet.internal`.
+    pub domain: String,
+    /// Lets agents run under an operator's uid. Loopback only, and it warns.
+    pub same_user: bool,
+}
+
+/// How people are asked.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Approvals {
+    /// How long a call that needs a person waits before the agent is told to come back, in seconds.
+    pub hold_s: u64,
+}
+
+/// How long a node may decide on the view it has.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Freshness {
+    /// The window, in milliseconds.
+    pub window_ms: u64,
+}
+
+/// A person.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserEntry {
+    /// Their name: lower case letters, digits and `-`.
+    #[schemars(with = "String")]
+    pub name: UserName,
+    /// The uid they operate under, where they operate.
+    pub uid: Option<u32>,
+    /// The teams they belong to.
+    #[serde(default)]
+    pub teams: BTreeSet<String>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 7480)), issuer: None, tls: None }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { dir: "state".into(), run_dir: "run".into() }
+    }
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { domain: "carnet.local".into(), same_user: false }
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "the other sections state their defaults the same way")]
+impl Default for Approvals {
+    fn default() -> Self {
+        Self { hold_s: 0 }
+    }
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self { window_ms: 1_000 }
+    }
+}
+
+impl Config {
+    /// Reads and checks `DIR/carnet.toml`, or the file itself.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!("cannot read {}: run `carnet init DIR` to make one", file.display())
+        })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+        let root = file.parent().unwrap_or(Path::new(".")).to_owned();
+        config.root = std::path::absolute(root)?;
+        config.check().with_context(|| file.display().to_string())?;
+        Ok(config)
+    }
+
+    /// Everything that can be wrong beyond the form of the file.
+    fn check(&self) -> anyhow::Result<()> {
+        let is_local = self.listen.address.ip().is_loopback();
+        if !is_local && self.listen.tls.is_none() {
+            bail!(
+                "listen.address: {} is not loopback, so agents would send tokens in clear: \
+                 add [listen.tls] with `certificate` and `key`",
+                self.listen.address
+            );
+        }
+        if !is_local && self.trust.same_user {
+            bail!("trust.same_user: agents and operators must be different people outside loopback: remove it");
+        }
+        if !(100..=60_000).contains(&self.freshness.window_ms) {
+            bail!("freshness.window_ms: {}: choose between 100 and 60000", self.freshness.window_ms);
+        }
+        if self.approvals.hold_s > 600 {
+            bail!("approvals.hold_s: {}: choose at most 600", self.approvals.hold_s);
+        }
+        self.trust_domain()?;
+        self.check_users()
+    }
+
+    fn check_users(&self) -> anyhow::Result<()> {
+        let mut names = BTreeSet::new();
+        let mut uids = BTreeSet::new();
+        for (index, user) in self.users.iter().enumerate() {
+            if user.name.as_str() == "carnet" {
+                bail!("user[{index}].name: `carnet` is the name Carnet itself acts in: choose another");
+            }
+            if !names.insert(&user.name) {
+                bail!("user[{index}].name: `{}` is there twice", user.name);
+            }
+            if let Some(uid) = user.uid
+                && !uids.insert(uid)
+            {
+                bail!("user[{index}].uid: {uid} is another user's: one uid is one person");
+            }
+        }
+        Ok(())
+    }
+
+    /// The address agents use: no trailing slash.
+    pub fn issuer(&self) -> String {
+        let scheme = if self.listen.tls.is_some() { "https" } else { "http" };
+        let own = || format!("{scheme}://{}", self.listen.address);
+        self.listen.issuer.clone().unwrap_or_else(own).trim_end_matches('/').to_owned()
+    }
+
+    /// The built-in trust domain.
+    pub fn trust_domain(&self) -> anyhow::Result<TrustDomain> {
+        self.trust.domain.parse().map_err(|error| anyhow::anyhow!("trust.domain: {error}"))
+    }
+
+    /// The people, as the broker knows them.
+    pub fn known_users(&self) -> Vec<User> {
+        let user = |entry: &UserEntry| User { name: entry.name.clone(), teams: entry.teams.clone() };
+        self.users.iter().map(user).collect()
+    }
+
+    /// The directory of store, ledger and keys.
+    pub fn state_dir(&self) -> PathBuf {
+        self.root.join(&self.state.dir)
+    }
+
+    /// The socket agents prove who they are on.
+    pub fn agent_socket(&self) -> PathBuf {
+        self.root.join(&self.state.run_dir).join("agent.sock")
+    }
+
+    /// The socket operators work on.
+    pub fn operator_socket(&self) -> PathBuf {
+        self.root.join(&self.state.run_dir).join("operator.sock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> anyhow::Result<()> {
+        toml::from_str::<Config>(text)?.check()
+    }
+
+    #[test]
+    fn a_key_nobody_knows_is_refused_by_name() {
+        let error = check("[listen]\nadress = \"127.0.0.1:1\"\n").unwrap_err().to_string();
+        assert!(error.contains("adress"), "{error}");
+    }
+
+    #[test]
+    fn tokens_never_travel_in_clear_beyond_loopback() {
+        let error = check("[listen]\naddress = \"0.0.0.0:7480\"\n").unwrap_err().to_string();
+        assert!(error.contains("[listen.tls]"), "{error}");
+    }
+
+    #[test]
+    fn one_uid_is_one_person() {
+        let text = "[[user]]\nname = \"a\"\nuid = 1\n[[user]]\nname = \"b\"\nuid = 1\n";
+        assert!(check(text).unwrap_err().to_string().contains("user[1].uid"));
+    }
+
+    #[test]
+    fn agents_and_operators_are_different_people_outside_loopback() {
+        let text = "[listen]\naddress = \"10.0.0.1:1\"\ntls = { certificate = \"c\", key = \"k\" }\n\
+                    [trust]\nsame_user = true\n";
+        assert!(check(text).unwrap_err().to_string().contains("same_user"));
+    }
+}

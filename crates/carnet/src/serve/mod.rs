@@ -1,0 +1,9 @@
+//! `carnet up`: broker and gateway in one process.
+
+mod control;
+mod inspect;
+mod keys;
+mod listener;
+mod up;
+
+pub use up::{Running, start, up};

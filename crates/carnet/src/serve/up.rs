@@ -1,0 +1,172 @@
+//! Joining the rooms: store, ledger, broker, gateway, and the three ways in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use carnet_broker::operator::{self, Operators};
+use carnet_broker::{Broker, BrokerParts, oauth, workload};
+use carnet_gateway::{Gateway, GatewayParts};
+use carnet_identity::KeySet;
+use carnet_ledger::{Ledger, LedgerConfig, RealDisk};
+use carnet_store::{SqliteOptions, SqliteStore};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::control::Embedded;
+use super::inspect::Looking;
+use super::keys::{Keys, make_private_dir};
+use super::listener::{self, Front};
+use crate::config::Config;
+
+/// A running Carnet.
+pub struct Running {
+    /// The address agents reach it at.
+    pub address: SocketAddr,
+    ledger: Ledger,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Stops serving, then closes the ledger with a last checkpoint.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        let ledger = self.ledger;
+        let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
+    }
+}
+
+/// `carnet up`: runs until it is told to stop.
+pub async fn up(config: Config) -> anyhow::Result<()> {
+    let operator_socket = config.operator_socket();
+    let issuer = config.issuer();
+    let running = start(config).await?;
+    println!("carnet is up");
+    println!("  agents     {issuer}");
+    println!("  operators  {}", operator_socket.display());
+    println!("stop with ctrl-c");
+    wait_for_signal().await?;
+    running.stop().await;
+    println!("carnet is down");
+    Ok(())
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Starts everything, in the order that nothing answers before it can refuse.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    let state_dir = config.state_dir();
+    make_private_dir(&state_dir)?;
+    let keys = Keys::load_or_create(&state_dir.join("keys"))?;
+    let tls = config.listen.tls.as_ref().map(|tls| listener::acceptor(tls, &config.root));
+    let tls = tls.transpose()?;
+    let listener = TcpListener::bind(config.listen.address).await.with_context(|| {
+        format!("listen.address: {} cannot be listened on", config.listen.address)
+    })?;
+    let address = listener.local_addr()?;
+    let access_keys = KeySet::from_keys([keys.access.verifying_key()])?;
+    let (broker, ledger) = start_broker(&config, keys).await?;
+    let control = Arc::new(Embedded::new(Arc::clone(&broker)));
+    let gateway = Gateway::start(GatewayParts {
+        control,
+        ledger: ledger.clone(),
+        keys: access_keys,
+        issuer: config.issuer(),
+        approval_hold: Duration::from_secs(config.approvals.hold_s),
+    })?;
+    let mut tasks = JoinSet::new();
+    serve_operators(&config, &broker, &gateway, &mut tasks).await?;
+    serve_agents(&config, &broker, &mut tasks).await?;
+    let oauth = oauth::router(broker, oauth::OAuthOptions::default())?;
+    tasks.spawn(listener::serve(listener, tls, Front { gateway, oauth }));
+    Ok(Running { address, ledger, tasks })
+}
+
+async fn start_broker(config: &Config, keys: Keys) -> anyhow::Result<(Arc<Broker>, Ledger)> {
+    let state_dir = config.state_dir();
+    let ledger_config = LedgerConfig::new(
+        state_dir.join("ledger"),
+        state_dir.join("ledger-lock"),
+        format!("{}/ledger", config.trust.domain),
+    );
+    let (ledger, recovered) = tokio::task::spawn_blocking(move || {
+        Ledger::open(ledger_config, Arc::new(RealDisk), keys.ledger)
+    })
+    .await?
+    .context("the ledger")?;
+    if recovered.torn_bytes > 0 {
+        tracing::warn!(bytes = recovered.torn_bytes, "a torn tail of the ledger was cut off: it was never acknowledged");
+    }
+    let file = state_dir.join("store.db");
+    let store = SqliteStore::open(&file, SqliteOptions::default()).context("the store")?;
+    let broker = Broker::start(BrokerParts {
+        store: Arc::new(store),
+        ledger: ledger.clone(),
+        last_outbox: recovered.outbox,
+        vault: keys.vault,
+        access_key: keys.access,
+        svid_key: keys.svid,
+        trust_domain: config.trust_domain()?,
+        issuer: config.issuer(),
+        freshness_window: Duration::from_millis(config.freshness.window_ms),
+    })
+    .await?;
+    broker.put_users(config.known_users()).await?;
+    Ok((broker, ledger))
+}
+
+fn operators(config: &Config) -> Operators {
+    let operators = config.users.iter().filter_map(|user| Some((user.uid?, user.name.clone())));
+    operators.collect()
+}
+
+async fn serve_operators(
+    config: &Config,
+    broker: &Arc<Broker>,
+    gateway: &Arc<Gateway>,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let socket = config.operator_socket();
+    if let Some(dir) = socket.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    let inspect = Arc::new(Looking(Arc::clone(gateway)));
+    let serving = operator::serve(Arc::clone(broker), inspect, operators(config), &socket).await?;
+    tasks.spawn(serving);
+    Ok(())
+}
+
+async fn serve_agents(
+    config: &Config,
+    broker: &Arc<Broker>,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    if config.trust.same_user {
+        tracing::warn!("trust.same_user: an agent may run under an operator's uid and could act as them");
+    }
+    let socket = config.agent_socket();
+    let options = workload::WorkloadOptions {
+        operator_uids: operators(config).into_keys().collect(),
+        same_user: config.trust.same_user,
+        ..workload::WorkloadOptions::default()
+    };
+    let socket = workload::WorkloadSocket::bind(&socket).await?;
+    let broker = Arc::clone(broker);
+    tasks.spawn(async move {
+        let stop = CancellationToken::new();
+        let _stops = stop.clone().drop_guard();
+        if let Err(error) = workload::serve(broker, socket, options, stop).await {
+            tracing::error!(%error, "agents cannot prove who they are any more");
+        }
+    });
+    Ok(())
+}
