@@ -11,12 +11,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The file's name.
-pub const FILE: &str = "carnet.toml";
+pub(crate) const FILE: &str = "carnet.toml";
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where agents reach Carnet.
     #[serde(default)]
     pub listen: Listen,
@@ -43,7 +43,7 @@ pub struct Config {
 /// Where agents reach Carnet.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Listen {
+pub(crate) struct Listen {
     /// The address and port. Anything but loopback needs `tls`.
     #[schemars(with = "String")]
     pub address: SocketAddr,
@@ -56,7 +56,7 @@ pub struct Listen {
 /// Certificate and key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// The certificate chain.
     pub certificate: PathBuf,
     /// The private key.
@@ -66,7 +66,7 @@ pub struct Tls {
 /// Where Carnet keeps what must not be lost.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct State {
+pub(crate) struct State {
     /// Store, ledger and keys.
     pub dir: PathBuf,
     /// The two sockets: `agent.sock` and `operator.sock`.
@@ -76,7 +76,7 @@ pub struct State {
 /// The built-in trust domain.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Trust {
+pub(crate) struct Trust {
     /// The SPIFFE trust domain: lower case, like `carnet.internal`.
     pub domain: String,
     /// Lets agents run under an operator's uid. Loopback only, and it warns.
@@ -86,7 +86,7 @@ pub struct Trust {
 /// How people are asked.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Approvals {
+pub(crate) struct Approvals {
     /// How long a call that needs a person waits before the agent is told to come back, in seconds.
     pub hold_s: u64,
 }
@@ -94,7 +94,7 @@ pub struct Approvals {
 /// How long a node may decide on the view it has.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Freshness {
+pub(crate) struct Freshness {
     /// The window, in milliseconds.
     pub window_ms: u64,
 }
@@ -102,7 +102,7 @@ pub struct Freshness {
 /// A person.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UserEntry {
+pub(crate) struct UserEntry {
     /// Their name: lower case letters, digits and `-`.
     #[schemars(with = "String")]
     pub name: UserName,
@@ -146,7 +146,7 @@ impl Default for Freshness {
 
 impl Config {
     /// Reads and checks `DIR/carnet.toml`, or the file itself.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
         let text = std::fs::read_to_string(&file).with_context(|| {
             format!("cannot read {}: run `carnet init DIR` to make one", file.display())
@@ -202,35 +202,35 @@ impl Config {
     }
 
     /// The address agents use: no trailing slash.
-    pub fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         let scheme = if self.listen.tls.is_some() { "https" } else { "http" };
         let own = || format!("{scheme}://{}", self.listen.address);
         self.listen.issuer.clone().unwrap_or_else(own).trim_end_matches('/').to_owned()
     }
 
     /// The built-in trust domain.
-    pub fn trust_domain(&self) -> anyhow::Result<TrustDomain> {
+    pub(crate) fn trust_domain(&self) -> anyhow::Result<TrustDomain> {
         self.trust.domain.parse().map_err(|error| anyhow::anyhow!("trust.domain: {error}"))
     }
 
     /// The people, as the broker knows them.
-    pub fn known_users(&self) -> Vec<User> {
+    pub(crate) fn known_users(&self) -> Vec<User> {
         let user = |entry: &UserEntry| User { name: entry.name.clone(), teams: entry.teams.clone() };
         self.users.iter().map(user).collect()
     }
 
     /// The directory of store, ledger and keys.
-    pub fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.root.join(&self.state.dir)
     }
 
     /// The socket agents prove who they are on.
-    pub fn agent_socket(&self) -> PathBuf {
+    pub(crate) fn agent_socket(&self) -> PathBuf {
         self.root.join(&self.state.run_dir).join("agent.sock")
     }
 
     /// The socket operators work on.
-    pub fn operator_socket(&self) -> PathBuf {
+    pub(crate) fn operator_socket(&self) -> PathBuf {
         self.root.join(&self.state.run_dir).join("operator.sock")
     }
 }

@@ -11,7 +11,7 @@ use clap::Args;
 /// Tells the story of one task, from the first refusal to the verified record.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLE\n  cargo xtask demo --keep /tmp/carnet-demo")]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Keep the demo's files in this directory, which must not exist yet.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -21,7 +21,7 @@ pub struct Demo {
 }
 
 /// Runs the demo. An error names the first thing that was not as the story says.
-pub fn run(demo: &Demo) -> anyhow::Result<()> {
+pub(crate) fn run(demo: &Demo) -> anyhow::Result<()> {
     let programs = programs::build()?;
     let stage = story::Stage::set(&programs, demo.keep.as_deref())?;
     let told = story::tell(&stage);

@@ -35,7 +35,8 @@ pub(super) fn build() -> anyhow::Result<Programs> {
     if !status.success() {
         bail!("the build failed: see above");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let debug = target.join("debug");
     Ok(Programs {
         carnet: debug.join("carnet"),

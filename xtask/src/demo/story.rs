@@ -28,8 +28,9 @@ impl<'a> Stage<'a> {
             Some(dir) => dir.to_owned(),
             None => std::env::temp_dir().join(format!("carnet-demo-{}", std::process::id())),
         };
-        std::fs::create_dir(&dir)
-            .with_context(|| format!("{} must not exist yet and must be writable", dir.display()))?;
+        std::fs::create_dir(&dir).with_context(|| {
+            format!("{} must not exist yet and must be writable", dir.display())
+        })?;
         let mut desk = start_desk(programs, &dir)?;
         let url = desk.first_line()?;
         std::fs::write(dir.join("desk.url"), &url)?;
@@ -97,7 +98,9 @@ impl<'a> Stage<'a> {
 
 /// Tells the story.
 pub(super) fn tell(stage: &Stage<'_>) -> anyhow::Result<()> {
-    println!("\nA support desk, its agent, and Carnet between them. The agent and the desk are ordinary");
+    println!(
+        "\nA support desk, its agent, and Carnet between them. The agent and the desk are ordinary"
+    );
     println!("MCP programs; neither knows Carnet. Everything listens on loopback only.");
     set_up(stage)?;
     without_a_task(stage)?;
@@ -110,24 +113,58 @@ pub(super) fn tell(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 fn set_up(stage: &Stage<'_>) -> anyhow::Result<()> {
-    part(1, "Ana sets Carnet up: policy, the agent, the desk, and a review of what the desk offers");
+    part(
+        1,
+        "Ana sets Carnet up: policy, the agent, the desk, and a review of what the desk offers",
+    );
     let policy = stage.programs.story.join("policy");
     stage.operator(&["policy", "activate", &policy.display().to_string()])?;
     let uid = programs::run(Path::new("id"), &["-u".as_ref()])?.out.trim().to_owned();
     stage.operator(&[
-        "agent", "add", "support-agent", "--owner", "team:support", "--uid", &uid,
-        "--environment", "demo", "--bearer-read",
+        "agent",
+        "add",
+        "support-agent",
+        "--owner",
+        "team:support",
+        "--uid",
+        &uid,
+        "--environment",
+        "demo",
+        "--bearer-read",
     ])?;
     let url = std::fs::read_to_string(stage.dir.join("desk.url"))?;
     let read = format!("file:{}", stage.dir.join("desk-read.token").display());
     let write = format!("file:{}", stage.dir.join("desk-write.token").display());
     stage.operator(&[
-        "resource", "add", "desk", "--url", &url, "--environment", "demo",
-        "--read-credential", &read, "--write-credential", &write,
+        "resource",
+        "add",
+        "desk",
+        "--url",
+        &url,
+        "--environment",
+        "demo",
+        "--read-credential",
+        &read,
+        "--write-credential",
+        &write,
     ])?;
     stage.operator(&[
-        "resource", "review", "desk", "--read", "get_*", "--read", "list_*", "--read", "search_*",
-        "--write", "issue_refund", "--write", "send_message", "--write", "close_ticket", "--yes",
+        "resource",
+        "review",
+        "desk",
+        "--read",
+        "get_*",
+        "--read",
+        "list_*",
+        "--read",
+        "search_*",
+        "--write",
+        "issue_refund",
+        "--write",
+        "send_message",
+        "--write",
+        "close_ticket",
+        "--yes",
     ])?;
     note("Every tool is pinned by a hash of its whole definition and travels on one path. What");
     note("nobody reviewed cannot be called. The desk's two credentials stay inside Carnet.");
@@ -149,10 +186,19 @@ fn with_a_task(stage: &Stage<'_>) -> anyhow::Result<String> {
     part(3, "Ana opens a task for ticket T-1001 on behalf of sam, before the agent reads a word");
     let intent = stage.programs.story.join("ticket.toml").display().to_string();
     let opened = stage.operator(&[
-        "task", "open", "--agent", "support-agent", "--subject", "sam", "--intent", &intent,
+        "task",
+        "open",
+        "--agent",
+        "support-agent",
+        "--subject",
+        "sam",
+        "--intent",
+        &intent,
     ])?;
     let task = opened["task"].as_str().context("no task was opened")?.to_owned();
-    permitted(&format!("{task}: reads; one refund of 49.00 for O-5001, approved when used; two messages to C-100"));
+    permitted(&format!(
+        "{task}: reads; one refund of 49.00 for O-5001, approved when used; two messages to C-100"
+    ));
     Ok(task)
 }
 
@@ -178,7 +224,9 @@ fn read_path(stage: &Stage<'_>, task: &str) -> anyhow::Result<PathBuf> {
 
 fn refund(stage: &Stage<'_>, task: &str) -> anyhow::Result<String> {
     part(5, "It asks, a person approves exactly that call, and it goes through once");
-    note("From here the agent speaks through `carnet connect desk`, like any MCP client could: the");
+    note(
+        "From here the agent speaks through `carnet connect desk`, like any MCP client could: the",
+    );
     note("bridge holds the identity, proves possession of its key and chooses the path.");
     let mut agent = stage.connected(&["script"], task)?;
     let first = call(&mut agent, "issue_refund", refund_arguments(4900))?;
@@ -188,7 +236,10 @@ fn refund(stage: &Stage<'_>, task: &str) -> anyhow::Result<String> {
     let waiting = waiting.as_array().context("approvals are a list")?;
     ensure!(waiting.len() == 1, "one question waits, not {}", waiting.len());
     let id = waiting[0]["id"].as_str().context("an approval has an id")?;
-    note(&format!("asked: one use of {} with {}", waiting[0]["asked"]["one_use_of"], waiting[0]["from_agent"]["arguments"]));
+    note(&format!(
+        "asked: one use of {} with {}",
+        waiting[0]["asked"]["one_use_of"], waiting[0]["from_agent"]["arguments"]
+    ));
     let other = call(&mut agent, "issue_refund", refund_arguments(4950))?;
     let why = expect_refused(&other, "not_covered")?;
     refused(&format!("another amount: {why}"));

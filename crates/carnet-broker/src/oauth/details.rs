@@ -3,6 +3,7 @@
 
 use carnet_core::{Path, TaskId};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::oauth::refusal::{Kind, Refusal};
 
@@ -37,6 +38,10 @@ impl Details {
         if text.len() > DETAILS_BYTES_MAX {
             return Err(refused());
         }
+        let shapes: Vec<Value> = serde_json::from_str(text).map_err(|_| refused())?;
+        if !shapes.iter().all(is_plain) {
+            return Err(refused());
+        }
         let details: Vec<Self> = serde_json::from_str(text).map_err(|_| refused())?;
         let mut details = details.into_iter();
         match (details.next(), details.next()) {
@@ -44,6 +49,13 @@ impl Details {
             _ => Err(refused()),
         }
     }
+}
+
+/// Whether `shape` is an object of texts and lists. The typed reader would also take an array for
+/// the object, an object for a text and null for nothing.
+fn is_plain(shape: &Value) -> bool {
+    let is_plain = |value: &Value| value.is_string() || value.is_array();
+    shape.as_object().is_some_and(|object| object.values().all(is_plain))
 }
 
 /// What any unusable details are answered with.
@@ -87,6 +99,9 @@ mod tests {
             r#"[{"type":"carnet_task","task":"grant_1"}]"#,
             r#"[{"type":"carnet_task","task":1}]"#,
             r#"[{"type":"carnet_task","task":"task_1","path":"delete"}]"#,
+            r#"[{"type":"carnet_task","task":"task_1","path":{"read":null}}]"#,
+            r#"[{"type":"carnet_task","task":"task_1","path":null}]"#,
+            r#"[{"type":{"carnet_task":null},"task":"task_1"}]"#,
             r#"[{"type":"carnet_task","task":"task_1","locations":"x"}]"#,
             r#"[{"type":"carnet_task","task":"task_1","actions":["all"]}]"#,
             r#"[{"type":"carnet_task","task":"task_1","task":"task_2"}]"#,

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use axum::http::HeaderMap;
 use carnet_core::{AgentName, Reason, Timestamp};
 use carnet_identity::{
-    DpopProof, ExpectedDpop, ReplayError, Svid, SpiffeId, TokenError, verify_client_assertion,
+    DpopProof, ExpectedDpop, ReplayError, SpiffeId, Svid, TokenError, verify_client_assertion,
     verify_dpop,
 };
 
@@ -40,7 +40,10 @@ impl<'a> Credential<'a> {
     /// The one credential in `form`.
     pub(crate) fn read(form: &'a Form) -> Result<Self, Refusal> {
         if form.get("client_secret").is_some() {
-            return Err(unauthenticated("client_secret", "no client has a secret here; send an SVID"));
+            return Err(unauthenticated(
+                "client_secret",
+                "no client has a secret here; send an SVID",
+            ));
         }
         match form.get("grant_type") {
             Some(CLIENT_CREDENTIALS) => Self::of_client(form),

@@ -96,7 +96,9 @@ impl Refusal {
         let advice = match error {
             TokenError::Expired => "the SVID has expired; fetch another",
             TokenError::WrongAudience => "the SVID's only audience must be the issuer",
-            _ => "the SVID was refused; fetch one from the Workload API, with the issuer as its only audience",
+            _ => {
+                "the SVID was refused; fetch one from the Workload API, with the issuer as its only audience"
+            }
         };
         Self::new(kind, error.code(), advice)
     }

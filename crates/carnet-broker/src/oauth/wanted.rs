@@ -48,7 +48,8 @@ impl Details {
     fn is_for(&self, issuer: &Issuer, path: Path, resource: &ResourceName) -> bool {
         let same_path = self.path.is_none_or(|said| said == path);
         let same_place = self.locations.as_ref().is_none_or(|locations| {
-            let places: Option<Vec<_>> = locations.iter().map(|place| issuer.target(place)).collect();
+            let places: Option<Vec<_>> =
+                locations.iter().map(|place| issuer.target(place)).collect();
             matches!(places.as_deref(), Some([(said, name)]) if *said == path && name == resource)
         });
         same_path && same_place
@@ -63,7 +64,8 @@ fn target(form: &Form, issuer: &Issuer) -> Result<(Path, ResourceName), Refusal>
     match form.resources().as_slice() {
         [] => Err(refused("target_missing", "name the resource the token is for in resource")),
         [one] => issuer.target(one).ok_or_else(|| {
-            let advice = "the resource is none of this issuer's; see its protected resource metadata";
+            let advice =
+                "the resource is none of this issuer's; see its protected resource metadata";
             refused("target_unknown", advice)
         }),
         _ => Err(refused("target_twice", "a token is for exactly one resource; ask once for each")),

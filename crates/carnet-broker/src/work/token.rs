@@ -172,7 +172,7 @@ impl Broker {
             exp: longest.min(deadline),
             jti: format!("tok_{:032x}", fresh_bits()),
             scope: None,
-            cnf: request.thumbprint.clone().map(|jkt| Confirmation { jkt }),
+            cnf: request.thumbprint.map(|jkt| Confirmation { jkt }),
             act,
             task: task.clone(),
             path: request.path,

@@ -66,7 +66,10 @@ impl Desk {
             _ => return Err(Status::invalid_argument("name exactly one audience")),
         };
         if self.operator_uids.contains(&peer.uid) {
-            tracing::warn!(uid = peer.uid, "an agent runs as an operator: who is one can be the other");
+            tracing::warn!(
+                uid = peer.uid,
+                "an agent runs as an operator: who is one can be the other"
+            );
         }
         let mut svids = Vec::new();
         for agent in agents {
@@ -195,7 +198,9 @@ fn status(error: &BrokerError) -> Status {
         BrokerError::Refused { .. } => no_identity(),
         _ => {
             tracing::error!(%error, "an identity could not be minted");
-            Status::internal("the identity could not be minted; the operator can see why in the log")
+            Status::internal(
+                "the identity could not be minted; the operator can see why in the log",
+            )
         }
     }
 }

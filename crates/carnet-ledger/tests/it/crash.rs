@@ -219,3 +219,26 @@ fn the_last_outbox_position_is_known_after_a_crash() {
     let position = recovered.outbox.unwrap();
     assert_eq!((position.seq, position.revision), (3, 1_003));
 }
+
+#[test]
+fn what_a_start_takes_over_from_a_killed_process_is_durable_with_its_sealed_values() {
+    let mut taken_over = 0;
+    for operations in 1..=4 {
+        let disk = ForgetfulDisk::new();
+        let ledger = open(&disk);
+        ledger.append(sealed_entry(0)).wait().unwrap();
+        disk.crash_after(operations);
+        assert!(ledger.append(sealed_entry(1)).wait().is_err());
+        let killed = disk.after_kill();
+        let (ledger, recovered) = try_open(&killed).unwrap();
+        taken_over += recovered.leaves - 1;
+        drop(ledger);
+        let ledger = open(&killed.after_power_loss(None));
+        assert_eq!(ledger.size(), recovered.leaves);
+        for leaf in ledger.leaves(0).map(Result::unwrap) {
+            assert_eq!(ledger.unseal(&leaf).unwrap().values.len(), 2);
+        }
+    }
+    // At the last operation both writes were done.
+    assert!(taken_over > 0);
+}

@@ -16,13 +16,13 @@ use tokio::sync::watch;
 const SECRET_BYTES_MAX: usize = 16 << 10;
 
 /// The broker, as the gateway of the same process sees it.
-pub struct Embedded {
+pub(crate) struct Embedded {
     broker: Arc<Broker>,
     acknowledged: watch::Sender<u64>,
 }
 
 impl Embedded {
-    pub fn new(broker: Arc<Broker>) -> Self {
+    pub(crate) fn new(broker: Arc<Broker>) -> Self {
         Self { broker, acknowledged: watch::Sender::new(0) }
     }
 }

@@ -9,7 +9,7 @@ use carnet_gateway::mcp::codec;
 use carnet_gateway::{Gateway, Offer};
 
 /// The gateway, as the operators' interface sees it.
-pub struct Looking(pub Arc<Gateway>);
+pub(crate) struct Looking(pub Arc<Gateway>);
 
 #[async_trait]
 impl Inspect for Looking {

@@ -12,7 +12,7 @@ use carnet_ledger::LedgerKeys;
 use secrecy::{ExposeSecret, SecretBox};
 
 /// Every key of one installation.
-pub struct Keys {
+pub(crate) struct Keys {
     pub access: SigningKey,
     pub svid: SigningKey,
     pub vault: Vault,
@@ -21,7 +21,7 @@ pub struct Keys {
 
 impl Keys {
     /// Reads the keys under `dir`, making those that are not there yet.
-    pub fn load_or_create(dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn load_or_create(dir: &Path) -> anyhow::Result<Self> {
         make_private_dir(dir)?;
         Ok(Self {
             access: signing(&dir.join("access.p8"), KeyUse::AccessToken)?,
@@ -33,7 +33,7 @@ impl Keys {
 }
 
 /// Makes a directory only its owner can look into.
-pub fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

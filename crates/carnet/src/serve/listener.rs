@@ -32,13 +32,13 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 
 /// What answers on the agents' listener.
 #[derive(Clone)]
-pub struct Front {
+pub(crate) struct Front {
     pub gateway: Arc<Gateway>,
     pub oauth: axum::Router,
 }
 
 /// Serves connections for as long as the listener lives.
-pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, front: Front) {
+pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, front: Front) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -98,7 +98,7 @@ async fn answer(
 }
 
 /// The acceptor for a configured certificate and key.
-pub fn acceptor(tls: &Tls, root: &std::path::Path) -> anyhow::Result<TlsAcceptor> {
+pub(crate) fn acceptor(tls: &Tls, root: &std::path::Path) -> anyhow::Result<TlsAcceptor> {
     let (certificate, key) = (root.join(&tls.certificate), root.join(&tls.key));
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&certificate)
         .and_then(|certificates| certificates.collect())

@@ -22,7 +22,7 @@ use super::listener::{self, Front};
 use crate::config::Config;
 
 /// A running Carnet.
-pub struct Running {
+pub(crate) struct Running {
     /// The address agents reach it at.
     pub address: SocketAddr,
     ledger: Ledger,
@@ -31,7 +31,7 @@ pub struct Running {
 
 impl Running {
     /// Stops serving, then closes the ledger with a last checkpoint.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.tasks.shutdown().await;
         let ledger = self.ledger;
         let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
@@ -39,7 +39,7 @@ impl Running {
 }
 
 /// `carnet up`: runs until it is told to stop.
-pub async fn up(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn up(config: Config) -> anyhow::Result<()> {
     let operator_socket = config.operator_socket();
     let issuer = config.issuer();
     let running = start(config).await?;
@@ -63,7 +63,7 @@ async fn wait_for_signal() -> anyhow::Result<()> {
 }
 
 /// Starts everything, in the order that nothing answers before it can refuse.
-pub async fn start(config: Config) -> anyhow::Result<Running> {
+pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let state_dir = config.state_dir();
     make_private_dir(&state_dir)?;
     let keys = Keys::load_or_create(&state_dir.join("keys"))?;

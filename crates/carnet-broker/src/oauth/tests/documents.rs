@@ -1,0 +1,87 @@
+//! The public documents.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use carnet_identity::KeySet;
+use serde_json::json;
+
+use super::Bench;
+
+#[tokio::test]
+async fn the_metadata_says_what_is_served_and_nothing_more() {
+    let bench = Bench::new().await;
+    let expected = json!({
+        "issuer": "https://carnet.example",
+        "token_endpoint": "https://carnet.example/oauth/token",
+        "authorization_endpoint": "https://carnet.example/oauth/authorize",
+        "jwks_uri": "https://carnet.example/oauth/jwks",
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
+        "authorization_details_types_supported": ["carnet_task"],
+    });
+    for name in ["oauth-authorization-server", "openid-configuration"] {
+        let answer = bench.get(&format!("/.well-known/{name}")).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+        assert_eq!(answer.json(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_resource_has_the_same_metadata_whether_it_exists_or_not() {
+    let bench = Bench::new().await;
+    for (path, bound) in [("read", false), ("write", true), ("admin", true)] {
+        for name in ["desk", "nobody-registered-this"] {
+            let address = format!("/.well-known/oauth-protected-resource/{path}/mcp/{name}");
+            let expected = json!({
+                "resource": format!("https://carnet.example/{path}/mcp/{name}"),
+                "authorization_servers": ["https://carnet.example"],
+                "bearer_methods_supported": ["header"],
+                "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
+                "dpop_bound_access_tokens_required": bound,
+                "authorization_details_types_supported": ["carnet_task"],
+            });
+            assert_eq!(bench.get(&address).await.json(), expected);
+        }
+    }
+    for rest in
+        ["delete/mcp/desk", "read/mcp/Desk", "read/mcp/a%2Fb", "read/mcp/", "read/http/desk"]
+    {
+        let answer = bench.get(&format!("/.well-known/oauth-protected-resource/{rest}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn the_keys_are_those_that_sign_and_only_their_public_half() {
+    let bench = Bench::new().await;
+    let answer = bench.get("/oauth/jwks").await;
+    assert_eq!(answer.header("content-type"), Some("application/jwk-set+json"));
+    let keys = KeySet::from_jwks(answer.text.as_bytes()).unwrap();
+    assert!(keys.key(bench.house.broker.access_key.kid()).is_some());
+    assert_eq!(keys.len(), 1);
+
+    let answer = bench.get("/oauth/bundle").await;
+    let bundle = KeySet::from_spiffe_bundle(answer.text.as_bytes()).unwrap();
+    assert!(bundle.keys.key(bench.house.broker.svid_key.kid()).is_some());
+    assert_eq!(bundle.keys.len(), 1);
+    assert!(bundle.sequence.unwrap() > 0);
+    assert_eq!(bundle.refresh_hint_s, Some(300));
+    assert_eq!(answer.json()["keys"][0].get("d"), None);
+}
+
+#[tokio::test]
+async fn the_documents_too_are_for_our_own_host_and_not_for_browsers() {
+    let bench = Bench::new().await;
+    let other = Request::get("/oauth/jwks").header("host", "evil.example").body(Body::empty());
+    assert_eq!(bench.answer(other.unwrap()).await.status, StatusCode::MISDIRECTED_REQUEST);
+    let page = Request::get("/oauth/jwks")
+        .header("host", "carnet.example")
+        .header("origin", "https://evil.example")
+        .body(Body::empty());
+    assert_eq!(bench.answer(page.unwrap()).await.status, StatusCode::FORBIDDEN);
+}

@@ -1,0 +1,169 @@
+//! `carnet agent`: who may ask for anything at all.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use carnet_core::{Agent, AgentName, Digest, Owner, Selectors};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Session, exit, intent_file};
+use crate::init;
+use crate::output::fields;
+use crate::shown::escaped;
+
+/// Register agents and look at them
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  carnet agent list")]
+pub(crate) enum AgentCommand {
+    Add(Box<Add>),
+    List(List),
+}
+
+/// Register an agent, or change its registration
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  carnet agent add support-agent --owner team:support --uid support-bot
+
+An agent is told by what the kernel says of its process: at least its uid. The owner is who answers
+for it, and who is asked where policy names `owner`. The user must be in carnet.toml.")]
+pub(crate) struct Add {
+    /// Its name: the last part of its SPIFFE ID
+    #[arg(value_name = "NAME")]
+    name: AgentName,
+    /// Who answers for it: user:NAME or team:NAME
+    #[arg(long, value_name = "OWNER")]
+    owner: Owner,
+    /// The uid it runs under, or the login name
+    #[arg(long, value_name = "UID", value_parser = uid)]
+    uid: u32,
+    /// The group it must run under too
+    #[arg(long, value_name = "GID")]
+    gid: Option<u32>,
+    /// The program it must run, by its absolute path
+    #[arg(long, value_name = "PATH")]
+    executable: Option<PathBuf>,
+    /// The digest the program must have: sha256:…
+    #[arg(long, value_name = "DIGEST")]
+    executable_digest: Option<Digest>,
+    /// Where it lives: production, staging, development or a word of your own
+    #[arg(long, value_name = "WORD", default_value = "development")]
+    environment: String,
+    /// The reads it may open a task for by itself: an intent
+    #[arg(long, value_name = "INTENT.toml")]
+    standing: Option<PathBuf>,
+    /// Accept its tokens without proof of its key, on the read path only
+    #[arg(long)]
+    bearer_read: bool,
+}
+
+/// List the agents
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  carnet agent list --output json")]
+pub(crate) struct List {}
+
+impl AgentCommand {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Add(add) => add.run(session).await,
+            Self::List(list) => list.run(session).await,
+        }
+    }
+}
+
+impl Add {
+    async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
+        let agent = self.agent()?;
+        let answer: Value = session.client()?.put("/v1/agents", &agent).await?;
+        let id = answer.get("spiffe_id").and_then(Value::as_str).unwrap_or_default();
+        session.output.print(&json!({ "agent": agent, "spiffe_id": id }), || {
+            let mut text = format!("registered {}\n", agent.name);
+            text.push_str(&fields(2, &[
+                ("SPIFFE ID", escaped(id)),
+                ("owner", agent.owner.to_string()),
+                ("told by", told_by(&agent.selectors)),
+                ("environment", escaped(&agent.environment)),
+                ("standing intent", yes(agent.standing.is_some())),
+            ]));
+            text
+        })?;
+        exit::done()
+    }
+
+    fn agent(self) -> anyhow::Result<Agent> {
+        let executable = self.executable.map(|path| {
+            let text = path.to_str().filter(|_| path.is_absolute()).map(str::to_owned);
+            text.ok_or_else(|| exit::usage("--executable: write an absolute path in UTF-8"))
+        });
+        let standing = self.standing.map(|file| intent_file::read(&file)).transpose()?;
+        Ok(Agent {
+            name: self.name,
+            owner: self.owner,
+            environment: self.environment,
+            selectors: Selectors {
+                uid: self.uid,
+                gid: self.gid,
+                executable: executable.transpose()?,
+                executable_digest: self.executable_digest,
+            },
+            standing,
+            bearer_read: self.bearer_read,
+        })
+    }
+}
+
+fn uid(text: &str) -> Result<u32, String> {
+    if let Ok(uid) = text.parse() {
+        return Ok(uid);
+    }
+    init::uid_of(text)
+        .ok_or_else(|| format!("there is no user `{text}` in /etc/passwd: write the number `id -u` says"))
+}
+
+fn told_by(selectors: &Selectors) -> String {
+    let mut parts = vec![format!("uid {}", selectors.uid)];
+    parts.extend(selectors.gid.map(|gid| format!("gid {gid}")));
+    parts.extend(selectors.executable.as_deref().map(escaped));
+    parts.extend(selectors.executable_digest.map(|digest| digest.to_string()));
+    parts.join(", ")
+}
+
+fn yes(is: bool) -> String {
+    if is { "yes" } else { "no" }.to_owned()
+}
+
+impl List {
+    async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
+        let agents: Vec<Agent> = session.client()?.get("/v1/agents").await?;
+        let row = |agent: &Agent| {
+            vec![
+                agent.name.to_string(),
+                agent.owner.to_string(),
+                escaped(&agent.environment),
+                told_by(&agent.selectors),
+                yes(agent.standing.is_some()),
+            ]
+        };
+        session.output.print(&agents, || {
+            if agents.is_empty() {
+                return "no agent is registered; see `carnet agent add --help`".to_owned();
+            }
+            let head = ["name", "owner", "environment", "told by", "standing"];
+            session.output.table(&head, agents.iter().map(row).collect())
+        })?;
+        exit::done()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uid_is_a_number_or_a_login_name() {
+        assert_eq!(uid("1000"), Ok(1_000));
+        assert_eq!(uid("root"), Ok(0));
+        assert!(uid("no-such-login").unwrap_err().contains("id -u"));
+    }
+}

@@ -1,0 +1,62 @@
+//! What the client is told where Carnet could not be asked.
+
+use bytes::Bytes;
+use carnet_gateway::mcp::codec::{DENIED_CODE, Id};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::agent::mcp::SendError;
+use crate::agent::token::TokenError;
+
+/// The JSON-RPC code of a request that never reached a decision. Outside the reserved range.
+pub(crate) const UNDECIDED_CODE: i64 = 40_302;
+
+/// Why a request has no answer of a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    code: i64,
+    /// The stable code.
+    pub(crate) reason: String,
+    /// What is wrong and what to do.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// A failure of this side.
+    pub(crate) fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self { code: UNDECIDED_CODE, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// A request that Carnet turned away with `status` and without a word.
+    pub(crate) fn of_status(status: StatusCode, code: &str) -> Self {
+        let message = match code {
+            "" => format!("Carnet answered with status {status}"),
+            code => format!("Carnet answered with status {status}: {code}"),
+        };
+        Self::new("turned_away", message)
+    }
+
+    /// The answer to the request `id`.
+    pub(crate) fn answer(&self, id: &Id) -> Bytes {
+        let data = json!({ "reason": self.reason });
+        let error = json!({ "code": self.code, "message": self.message, "data": data });
+        Bytes::from(json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string())
+    }
+}
+
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        let message = error.to_string();
+        match error {
+            SendError::Token(TokenError::Refused(refusal)) => {
+                Self { code: DENIED_CODE, reason: refusal.code, message }
+            }
+            SendError::Token(TokenError::Identity(_)) => Self::new("no_identity", message),
+            SendError::Token(TokenError::Http(_)) | SendError::Http(_) => {
+                Self::new("carnet_unreachable", message)
+            }
+            SendError::Token(_) | SendError::Garbled(_) => Self::new("answer_unreadable", message),
+        }
+    }
+}

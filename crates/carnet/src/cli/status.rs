@@ -1,0 +1,64 @@
+//! `carnet status`: how it stands.
+
+use std::process::ExitCode;
+
+use carnet_core::Lock;
+use clap::Args;
+use serde_json::Value;
+
+use super::{Session, exit, lock};
+use crate::output::{Tone, fields};
+use crate::shown::escaped;
+
+/// Show how Carnet stands: policy in force, open tasks, waiting approvals, locks, ledger
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  carnet status --output json")]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
+        let status: Value = session.client()?.get("/v1/status").await?;
+        session.output.print(&status, || text(session, &status))?;
+        exit::done()
+    }
+}
+
+fn text(session: &Session, status: &Value) -> String {
+    let output = session.output;
+    let at = |pointer: &str| status.pointer(pointer).cloned().unwrap_or_default();
+    let word = |pointer: &str| match at(pointer) {
+        Value::String(text) => escaped(&text),
+        value => value.to_string(),
+    };
+    let is = |pointer: &str| at(pointer).as_bool().unwrap_or(false);
+    let policy = match at("/policy/digest") {
+        Value::String(digest) => digest,
+        _ => output.paint(Tone::Bad, "none: everything is denied; `carnet policy activate DIR`"),
+    };
+    let view = match is("/fresh") {
+        true => output.paint(Tone::Good, "fresh"),
+        false => output.paint(Tone::Bad, "stale: everything is denied; look at the store"),
+    };
+    let ledger = match is("/ledger/writable") {
+        true => format!("{} leaves", word("/ledger/leaves")),
+        false => output.paint(Tone::Bad, "it cannot write: everything is denied; look at its disk"),
+    };
+    let locks: Vec<Lock> = serde_json::from_value(at("/locks")).unwrap_or_default();
+    let mut text = fields(0, &[
+        ("you are", word("/operator")),
+        ("issuer", word("/issuer")),
+        ("view", format!("{view}, revision {}", word("/revision"))),
+        ("policy", policy),
+        ("agents", word("/agents")),
+        ("resources", word("/resources")),
+        ("tasks open", word("/tasks_open")),
+        ("approvals waiting", word("/approvals_waiting")),
+        ("ledger", ledger),
+        ("locks", locks.iter().filter(|lock| lock.is_in_force()).count().to_string()),
+    ]);
+    if !locks.is_empty() {
+        text.push('\n');
+        text.push_str(&lock::table(output, &locks));
+    }
+    text
+}
