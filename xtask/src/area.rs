@@ -51,12 +51,18 @@ impl Report {
         *(if holds { &mut self.passed } else { &mut self.failed }) += 1;
     }
 
+    /// Counts one check that could not be made here.
+    pub(crate) fn skip(&mut self) {
+        self.skipped += 1;
+    }
+
     /// Adds one figure; its unit is the last part of its name.
     pub(crate) fn figure(&mut self, name: &str, value: Value) {
         self.figures.insert(name.to_owned(), value);
     }
 
-    fn to_json(&self, kind: Kind, area: &str) -> Value {
+    /// What is printed last.
+    pub(crate) fn to_json(&self, kind: Kind, area: &str) -> Value {
         let mut members = Map::new();
         members.insert("area".into(), json!(area));
         members.insert("kind".into(), json!(kind.as_str()));

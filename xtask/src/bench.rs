@@ -3,8 +3,37 @@
 mod mcp;
 mod policy;
 
+use std::sync::OnceLock;
+
+use clap::Args;
+
 use crate::area::Area;
 
 /// Every area that can be measured.
 pub(crate) const AREAS: &[Area] =
     &[Area { name: "policy", run: policy::run }, Area { name: "mcp", run: mcp::run }];
+
+/// How far a measurement goes, where somebody said so.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Extent {
+    /// How many rounds, where the area has rounds
+    #[arg(long)]
+    pub(crate) rounds: Option<u32>,
+    /// How long one pass measures, where the area has passes
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+}
+
+static ASKED: OnceLock<Extent> = OnceLock::new();
+
+impl Extent {
+    /// Remembers what was asked for on the command line. The first time counts.
+    pub(crate) fn ask(self) {
+        let _ = ASKED.set(self);
+    }
+
+    /// What was asked for.
+    pub(crate) fn asked() -> Self {
+        ASKED.get().copied().unwrap_or_default()
+    }
+}

@@ -8,9 +8,11 @@
 
 mod area;
 mod bench;
+mod beside;
 mod demo;
 mod deny;
 mod fault;
+mod installation;
 mod interop;
 mod peers;
 mod process;
@@ -50,6 +52,8 @@ enum Command {
     Bench {
         /// Which area
         area: String,
+        #[command(flatten)]
+        extent: bench::Extent,
     },
     /// Hurts an area on purpose and looks what holds
     Fault {
@@ -75,7 +79,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
         Command::Demo(demo) => demo::run(&demo).map(|()| ExitCode::SUCCESS),
         Command::Interop { area } => area::run(area::Kind::Interop, interop::AREAS, &area),
-        Command::Bench { area } => area::run(area::Kind::Bench, bench::AREAS, &area),
+        Command::Bench { area, extent } => {
+            extent.ask();
+            area::run(area::Kind::Bench, bench::AREAS, &area)
+        }
         Command::Fault { area } => area::run(area::Kind::Fault, fault::AREAS, &area),
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use crate::{process, workspace};
 
 /// Where peers are kept.
-fn dir() -> PathBuf {
+pub(crate) fn dir() -> PathBuf {
     workspace::root().join("target/peers")
 }
 
@@ -28,14 +28,34 @@ pub(crate) fn pip(program: &str, version: &str) -> anyhow::Result<PathBuf> {
     install.args(args).arg("--target").arg(&target).arg("--requirement").arg(pins);
     process::run(&mut install)
         .with_context(|| format!("{program} {version} could not be installed"))?;
-    anyhow::ensure!(is_version(&installed, version), "{program} was installed and is not {version}");
+    anyhow::ensure!(
+        is_version(&installed, version),
+        "{program} was installed and is not {version}"
+    );
     Ok(installed)
 }
 
+/// Where the Python packages are that `xtask/peers/<set>.txt` pins; installed where they are missing
+/// or another set was meant.
+pub(crate) fn python(set: &str) -> anyhow::Result<PathBuf> {
+    let target = dir().join(format!("python-{set}"));
+    let pins = workspace::root().join("xtask/peers").join(format!("{set}.txt"));
+    let wanted = std::fs::read(&pins).with_context(|| pins.display().to_string())?;
+    let installed = target.join("pins.txt");
+    if std::fs::read(&installed).is_ok_and(|known| known == wanted) {
+        return Ok(target);
+    }
+    let args = ["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--require-hashes"];
+    let mut install = process::command("python3");
+    install.args(args).arg("--target").arg(&target).arg("--requirement").arg(&pins);
+    process::run(&mut install).with_context(|| format!("{set} could not be installed"))?;
+    std::fs::write(&installed, wanted)?;
+    Ok(target)
+}
+
 /// Where `package` at exactly `version` is installed from npm, with all it needs.
-#[expect(dead_code, reason = "the areas whose peers come from npm are not built yet")]
 pub(crate) fn npm(package: &str, version: &str) -> anyhow::Result<PathBuf> {
-    let target = dir().join(format!("{}-{version}", package.replace(['@', '/'], "-")));
+    let target = dir().join(format!("{}-{version}", package.replace('@', "").replace('/', "-")));
     let found = target.join("node_modules").join(package);
     if found.is_dir() {
         return Ok(found);

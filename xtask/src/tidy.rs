@@ -3,6 +3,7 @@
 //! Each rule is a pure function of what it looks at, returning what it found wrong, so that its
 //! tests can hand it something wrong.
 
+mod attacks;
 mod crate_docs;
 mod direction;
 mod leaks;
@@ -10,6 +11,7 @@ mod length;
 mod links;
 mod lints;
 mod names;
+mod reasons;
 mod tree;
 
 use anyhow::bail;
@@ -23,7 +25,7 @@ type Finding = String;
 pub(crate) fn run() -> anyhow::Result<()> {
     let packages = workspace::packages()?;
     let files = tree::read(workspace::root())?;
-    let rules: [(&str, Vec<Finding>); 7] = [
+    let rules: [(&str, Vec<Finding>); 9] = [
         ("direction", direction::check(&packages)),
         ("length", length::check(&files)),
         ("crate docs", crate_docs::check(&crate_docs::roots(&packages, &files))),
@@ -31,6 +33,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ("names", names::check(&files)),
         ("leaks", leaks::check(&files, &leaks::Machine::this())),
         ("links", links::check(&files)),
+        ("attacks", attacks::check(&files)),
+        ("reasons", reasons::check(&files)),
     ];
     let mut found = 0;
     for (rule, findings) in &rules {

@@ -26,10 +26,13 @@ pub(crate) fn take<const N: usize>(subjects: &mut [Subject<'_>; N]) -> [Rounds; 
     for _ in 0..ROUNDS {
         let mut times = [(); N].map(|()| Vec::with_capacity(CALLS));
         for n in 0..CALLS {
-            for (subject, times) in subjects.iter_mut().zip(&mut times) {
+            for turn in 0..N {
+                // There and back, so that none always follows the same other, which leaves the
+                // caches in the state it likes.
+                let turn = if n % 2 == 0 { turn } else { N - 1 - turn };
                 let began = Instant::now();
-                subject(n);
-                times.push(began.elapsed().as_secs_f64() * 1e6);
+                subjects[turn](n);
+                times[turn].push(began.elapsed().as_secs_f64() * 1e6);
             }
         }
         for (rounds, times) in rounds.iter_mut().zip(times) {

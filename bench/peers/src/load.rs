@@ -2,7 +2,7 @@
 //!
 //! Each connection introduces itself once and then calls the tool `echo` again and again, one call after another, each
 //! with an argument of its own that the answer must carry back. Latency runs from the request's first byte handed to
-//! the connection until the answer's body was read to its end.
+//! the connection until the answer's body was read to its end. At its end it closes its session.
 
 mod answer;
 mod connection;
@@ -111,7 +111,7 @@ pub async fn run(plan: Plan) -> Result<Report, LoadError> {
     check(&plan)?;
     let plan = Rc::new(plan);
     // One introduction before the clock starts, so that a wrong URL or token is an error and not a row of zeros.
-    Connection::open(Rc::clone(&plan), 0).await?;
+    Connection::open(Rc::clone(&plan), 0).await?.close().await;
     let begin = Instant::now() + plan.warm_up;
     let tasks = LocalSet::new();
     let mut callers = Vec::with_capacity(plan.connections);
@@ -190,6 +190,9 @@ async fn call_until_done(plan: Rc<Plan>, number: usize, begin: Instant) -> Tally
                 }
             }
         }
+    }
+    if let Some(open) = connection {
+        open.close().await;
     }
     tally
 }

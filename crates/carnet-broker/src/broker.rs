@@ -1,25 +1,26 @@
 //! The broker: one writer of state, which publishes what nodes decide from.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use carnet_core::{Now, Policy, Principal, Timestamp, View};
+use carnet_core::{Digest, Monotonic, Now, Policy, Timestamp, View};
 use carnet_identity::{SigningKey, TrustDomain};
 use carnet_ledger::{Ledger, OutboxPosition};
-use carnet_store::{Key, Kind, Revision, Store, StoreError};
+use carnet_store::{Revision, Store};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::draft::{Composed, Draft};
+use crate::drain::Drained;
 use crate::error::BrokerError;
-use crate::item::Item;
-use crate::outbox;
+use crate::hold::Held;
+use crate::lane::Lanes;
+use crate::policy_set::NoPolicy;
+use crate::published::{Published, Taken};
 use crate::state::State;
 use crate::vault::Vault;
-
-/// How often a change is composed again when others changed the same records.
-const ATTEMPTS_MAX: u32 = 16;
 
 /// What a broker is built from.
 pub struct BrokerParts {
@@ -54,14 +55,24 @@ pub struct Broker {
     pub(crate) issuer: String,
     pub(crate) clock: Clock,
     pub(crate) freshness_window: Duration,
-    /// The latest state: what changes are composed from.
-    state: Mutex<State>,
+    /// The latest state: what changes are composed from. It follows the store.
+    latest: Mutex<State>,
+    /// How far it has followed.
+    pub(crate) followed: watch::Sender<u64>,
     /// The state in force: what widens enters it only once its leaf is durable.
-    published: Mutex<State>,
+    published: Mutex<Published>,
     view: ArcSwap<View>,
     revisions: watch::Sender<u64>,
+    /// The revision no node permits on an older one than, where a node has said so.
+    pub(crate) acknowledged: watch::Sender<Option<u64>>,
+    /// The policy sets that are loaded, by digest.
+    pub(crate) policies: Mutex<BTreeMap<Digest, Arc<dyn Policy>>>,
+    /// Brakes in force that the store could not write, in their order.
+    pub(crate) held: Mutex<Vec<Held>>,
+    pub(crate) lanes: Lanes,
     pub(crate) outbox_waiting: Notify,
-    pub(crate) drained: watch::Sender<u64>,
+    pub(crate) drained: watch::Sender<Drained>,
+    running: Mutex<JoinSet<()>>,
 }
 
 /// What became of a change.
@@ -72,28 +83,41 @@ pub struct Done {
     pub revision: Option<Revision>,
     /// When it was durable.
     pub committed_at: Timestamp,
-    /// When this node's view had it.
+    /// When no node permitted on an older view any more.
     pub effective_at: Timestamp,
+    /// When nothing was left to do of it.
+    pub complete_at: Timestamp,
 }
 
 impl Broker {
     /// Loads the state and refuses to start on a store older than the ledger says it was.
     pub async fn start(parts: BrokerParts) -> Result<Arc<Self>, BrokerError> {
+        Self::start_by(parts, Clock::default()).await
+    }
+
+    /// [`start`](Self::start) by another clock.
+    pub async fn start_by(parts: BrokerParts, clock: Clock) -> Result<Arc<Self>, BrokerError> {
         let (revision, records) = parts.store.load().await?;
         check_not_rolled_back(parts.last_outbox, revision)?;
-        let mut state = State::default();
-        // Tasks before grants and approvals: a grant of an unknown task is history.
-        let (tasks, others): (Vec<_>, Vec<_>) =
-            records.into_iter().partition(|record| record.key.kind == Kind::Task);
-        for record in tasks.into_iter().chain(others) {
-            if let Some(item) = Item::decode(&record.key, &record.value)? {
-                state.apply(&record.key, Some(item), record.revision);
-            }
-        }
-        state.snapshot.revision = revision.number();
-        let policy: Arc<dyn Policy> = Arc::new(crate::policy_set::NoPolicy);
-        let view = View { snapshot: state.snapshot.clone(), policy };
-        let broker = Arc::new(Self {
+        let state = State::load(revision, records)?;
+        let watch = parts.store.watch(revision);
+        let broker = Arc::new(Self::of(parts, clock, state));
+        // What widened must be in the ledger before anything is decided on it.
+        broker.drain_all().await?;
+        broker.load_active_policy().await;
+        broker.spawn(Arc::clone(&broker).follow_forever(watch));
+        broker.spawn(Arc::clone(&broker).drain_forever());
+        broker.freshen().await?;
+        broker.recover().await?;
+        broker.spawn(Arc::clone(&broker).freshen_forever());
+        broker.spawn(Arc::clone(&broker).sweep_forever());
+        Ok(broker)
+    }
+
+    fn of(parts: BrokerParts, clock: Clock, state: State) -> Self {
+        let revision = state.snapshot.revision;
+        let view = View { snapshot: state.snapshot.clone(), policy: Arc::new(NoPolicy) };
+        Self {
             store: parts.store,
             ledger: parts.ledger,
             vault: parts.vault,
@@ -101,23 +125,34 @@ impl Broker {
             svid_key: parts.svid_key,
             trust_domain: parts.trust_domain,
             issuer: parts.issuer,
-            clock: Clock::default(),
+            clock,
             freshness_window: parts.freshness_window,
-            published: Mutex::new(state.clone()),
-            state: Mutex::new(state),
+            published: Mutex::new(Published::new(state.clone())),
+            latest: Mutex::new(state),
+            followed: watch::Sender::new(revision),
             view: ArcSwap::from_pointee(view),
-            revisions: watch::Sender::new(revision.number()),
+            revisions: watch::Sender::new(revision),
+            acknowledged: watch::Sender::new(None),
+            policies: Mutex::default(),
+            held: Mutex::default(),
+            lanes: Lanes::default(),
             outbox_waiting: Notify::new(),
-            drained: watch::Sender::new(0),
-        });
-        broker.drain_all().await?;
-        tokio::spawn(Arc::clone(&broker).drain_forever());
-        broker.load_active_policy().await?;
-        broker.freshen().await?;
-        broker.recover().await?;
-        tokio::spawn(Arc::clone(&broker).freshen_forever());
-        tokio::spawn(Arc::clone(&broker).sweep_forever());
-        Ok(broker)
+            drained: watch::Sender::new(Drained::default()),
+            running: Mutex::default(),
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.running).spawn(work);
+    }
+
+    /// Ends what the broker does by itself, so that its store can be closed. What was asked and not
+    /// answered may still happen.
+    pub async fn stop(&self) {
+        let mut running = std::mem::take(&mut *lock(&self.running));
+        running.shutdown().await;
+        // Nobody keeps the view true any more.
+        self.go_stale();
     }
 
     /// The view nodes decide from.
@@ -128,6 +163,17 @@ impl Broker {
     /// Announces each revision as it comes into force.
     pub fn revisions(&self) -> watch::Receiver<u64> {
         self.revisions.subscribe()
+    }
+
+    /// Says for a node that no permit decided on an older revision can still be forwarded by it.
+    pub fn acknowledge(&self, revision: u64) {
+        self.acknowledged.send_if_modified(|known| {
+            let further = known.is_none_or(|known| known < revision);
+            if further {
+                *known = Some(revision);
+            }
+            further
+        });
     }
 
     /// The moment now.
@@ -150,106 +196,132 @@ impl Broker {
         &self.trust_domain
     }
 
-    pub(crate) fn state(&self) -> State {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The latest state. Nothing may wait while it is looked at.
+    pub(crate) fn latest(&self) -> MutexGuard<'_, State> {
+        lock(&self.latest)
     }
 
-    /// Composes a change with `compose`, commits it with its records, and publishes it: at once
-    /// where it narrows, once its leaf is durable where it widens.
-    pub(crate) async fn transact<T>(
-        &self,
-        by: &Principal,
-        compose: impl Fn(&State, &mut Draft<'_>, Timestamp) -> Result<T, BrokerError>,
-    ) -> Result<(T, Done), BrokerError> {
-        for _ in 0..ATTEMPTS_MAX {
-            let state = self.state();
-            let now = self.clock.now().wall;
-            let mut draft = Draft::new(&state, by, now);
-            let out = compose(&state, &mut draft, now)?;
-            let composed = draft.compose(|entry| outbox::seal(&self.vault, entry))?;
-            match self.settle(composed, now).await {
-                Ok(done) => return Ok((out, done)),
-                Err(BrokerError::Store(StoreError::Conflict { .. })) => {
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => return Err(error),
+    /// What `look` sees in the state in force.
+    pub(crate) fn in_force<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&lock(&self.published).state)
+    }
+
+    /// How many changes are stored and wait for the ledger before they count.
+    pub fn changes_waiting(&self) -> usize {
+        lock(&self.published).waiting()
+    }
+
+    /// Takes a commit of the store in: into the latest state at once, into the one in force when it
+    /// may.
+    pub(crate) fn take_in(&self, taken: Taken) {
+        let revision = taken.revision;
+        {
+            let mut latest = self.latest();
+            for (key, item) in &taken.touched {
+                latest.apply(key, item.clone(), revision);
             }
+            latest.snapshot.revision = latest.snapshot.revision.max(revision.number());
         }
-        Err(BrokerError::Contended { attempts: ATTEMPTS_MAX })
+        let mut published = lock(&self.published);
+        if published.take_in(taken) {
+            self.swap(&published);
+        }
+        drop(published);
+        self.followed.send_replace(revision.number());
     }
 
-    async fn settle(&self, composed: Composed, now: Timestamp) -> Result<Done, BrokerError> {
-        let Composed { commit, touched, narrows, is_brake } = composed;
-        if commit.changes.is_empty() && commit.outgoing.is_empty() {
-            return Ok(Done { revision: None, committed_at: now, effective_at: now });
-        }
-        let committed = match self.store.commit(commit).await {
-            Ok(committed) => committed,
-            // A revocation takes effect even where it cannot be written: safety before evidence.
-            Err(StoreError::Unavailable { .. }) if is_brake => {
-                tracing::error!("a revocation is in force in memory only: the store cannot write");
-                return Ok(self.hold_in_memory(touched, now));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let committed_at = self.clock.now().wall;
-        let revision = committed.revision;
-        self.apply_latest(&touched, revision);
-        self.outbox_waiting.notify_one();
-        if !narrows && let Some(last) = committed.seqs.end.checked_sub(1) {
-            self.wait_drained(last).await?;
-        }
-        self.publish(touched, revision);
-        let effective_at = self.clock.now().wall;
-        Ok(Done { revision: Some(revision), committed_at, effective_at })
-    }
-
-    /// Applies a narrowing that could not be written to the view, above every stored revision.
-    fn hold_in_memory(&self, touched: Vec<(Key, Option<Item>)>, now: Timestamp) -> Done {
-        let next = {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            Revision::new(state.snapshot.revision).next()
-        };
-        self.publish(touched, next);
-        Done { revision: None, committed_at: now, effective_at: self.clock.now().wall }
-    }
-
-    fn apply_latest(&self, touched: &[(Key, Option<Item>)], revision: Revision) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, item) in touched {
-            state.apply(key, item.clone(), revision);
+    /// Puts what waited for the ledger in force, now that it has everything up to `through`.
+    pub(crate) fn advance(&self, through: u64) {
+        let mut published = lock(&self.published);
+        if published.advance(through) {
+            self.swap(&published);
         }
     }
 
-    fn publish(&self, touched: Vec<(Key, Option<Item>)>, revision: Revision) {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, item) in touched {
-            published.apply(&key, item, revision);
+    /// Begins anew from `state`, which the ledger has whole.
+    pub(crate) fn begin_anew(&self, state: State) {
+        let revision = state.snapshot.revision;
+        let held = lock(&self.held);
+        let mut latest = self.latest();
+        let mut published = lock(&self.published);
+        *latest = state.clone();
+        *published = Published::new(state);
+        published.advance(self.drained.borrow().through);
+        for held in held.iter() {
+            latest.hold(held.touched());
+            published.hold(held.touched());
         }
-        self.swap(&published, None);
+        self.swap(&published);
+        drop((published, latest, held));
+        self.followed.send_replace(revision);
     }
 
-    /// Puts `policy` in force together with the published state.
-    pub(crate) fn publish_policy(&self, policy: Arc<dyn Policy>) {
-        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        self.swap(&published, Some(policy));
+    /// Puts what the store could not write in force, ahead of it. Nothing else is permitted until it
+    /// is written.
+    pub(crate) fn hold_in_memory(&self, held: Held) {
+        let mut all = lock(&self.held);
+        self.latest().hold(held.touched());
+        let mut published = lock(&self.published);
+        published.hold(held.touched());
+        self.swap(&published);
+        all.push(held);
     }
 
-    /// Says until when the view may be permitted on.
-    pub(crate) fn publish_freshness(&self, fresh_until: carnet_core::Monotonic) {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        published.snapshot.fresh_until = published.snapshot.fresh_until.max(fresh_until);
-        self.swap(&published, None);
+    /// Lets go of the first that is held, now that the store has it at `revision`.
+    pub(crate) fn release_first(&self, revision: Revision) {
+        let mut all = lock(&self.held);
+        if all.is_empty() {
+            return;
+        }
+        let held = all.remove(0);
+        let still: Vec<_> =
+            all.iter().flat_map(|held| held.touched()).map(|(key, _)| key.clone()).collect();
+        self.latest().release(held.touched(), revision, &still);
+        let mut published = lock(&self.published);
+        published.state.release(held.touched(), revision, &still);
+        self.swap(&published);
     }
 
-    /// Swaps the view. The caller holds the lock on the published state, so views never go back.
-    fn swap(&self, published: &State, policy: Option<Arc<dyn Policy>>) {
-        let policy = policy.unwrap_or_else(|| self.view.load().policy.clone());
-        let snapshot = published.snapshot.clone();
-        let revision = snapshot.revision;
+    /// Says until when the view may be permitted on. Not at all while a brake is not written.
+    pub(crate) fn publish_freshness(&self, fresh_until: Monotonic) {
+        let mut published = lock(&self.published);
+        if published.state.is_holding() {
+            return;
+        }
+        let snapshot = &mut published.state.snapshot;
+        snapshot.fresh_until = snapshot.fresh_until.max(fresh_until);
+        self.show(&published);
+    }
+
+    /// Takes the view's freshness away: nothing is permitted until it is proved again.
+    pub(crate) fn go_stale(&self) {
+        let mut published = lock(&self.published);
+        published.state.snapshot.fresh_until = Monotonic::default();
+        self.swap(&published);
+    }
+
+    /// Puts the policy set that the state in force names in the view.
+    pub(crate) fn refresh_policy(&self) {
+        self.swap(&lock(&self.published));
+    }
+
+    /// Swaps the view and announces it. The caller holds the published state, so views never go back.
+    fn swap(&self, published: &Published) {
+        self.show(published);
+        // Also where the number is the same: what waited for the ledger is older than what did not.
+        self.revisions.send_replace(published.state.snapshot.revision);
+    }
+
+    fn show(&self, published: &Published) {
+        let snapshot = published.state.snapshot.clone();
+        debug_assert_eq!(carnet_core::invariant::check_snapshot(&snapshot), Ok(()));
+        let policy = self.policy_of(published.state.active_policy.as_ref());
         self.view.store(Arc::new(View { snapshot, policy }));
-        self.revisions.send_if_modified(|known| std::mem::replace(known, revision) != revision);
     }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A restored backup must not revive rights: the ledger remembers how far the store had come.

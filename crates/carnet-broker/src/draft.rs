@@ -3,12 +3,18 @@
 
 use carnet_core::{Effect, Lifecycle, Principal, Timestamp};
 use carnet_ledger::{Entry, Kind as LeafKind, Sealed};
-use carnet_store::{Change, Commit, Expected, Key, Outgoing};
+use carnet_store::{Change, Expected, Key, Outgoing};
 use serde_json::{Map, Value, json};
 
+use crate::clock::fresh_bits;
 use crate::error::BrokerError;
 use crate::item::Item;
-use crate::state::State;
+use crate::state::{State, Touched};
+
+/// How much of a commit's bounds a change fills of itself. What is left is room for its last part.
+const CHANGES_MAX: usize = 128;
+const RECORDS_MAX: usize = 48;
+const BYTES_MAX: usize = 128 * 1024;
 
 /// A change being composed against one state.
 pub(crate) struct Draft<'a> {
@@ -17,18 +23,28 @@ pub(crate) struct Draft<'a> {
     by: String,
     expected: Vec<Expected>,
     changes: Vec<Change>,
-    pub(crate) touched: Vec<(Key, Option<Item>)>,
+    touched: Vec<Touched>,
     entries: Vec<Entry>,
+    bytes: usize,
     narrows: bool,
     is_brake: bool,
 }
 
-/// What a draft becomes: the commit for the store, and what to show once it is done.
+/// What a draft becomes: the parts of a commit for the store, and what it means.
+#[derive(Clone)]
 pub(crate) struct Composed {
-    pub(crate) commit: Commit,
-    pub(crate) touched: Vec<(Key, Option<Item>)>,
+    pub(crate) expected: Vec<Expected>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) touched: Vec<Touched>,
     pub(crate) narrows: bool,
     pub(crate) is_brake: bool,
+}
+
+impl Composed {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.outgoing.is_empty()
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -42,6 +58,7 @@ impl<'a> Draft<'a> {
             changes: Vec::new(),
             touched: Vec::new(),
             entries: Vec::new(),
+            bytes: 0,
             narrows: true,
             is_brake: false,
         }
@@ -51,7 +68,9 @@ impl<'a> Draft<'a> {
     pub(crate) fn put(&mut self, item: Item) -> Result<(), BrokerError> {
         let key = item.key();
         self.expect(&key);
-        self.changes.push(Change::Put { key: key.clone(), value: item.encode()? });
+        let value = item.encode()?;
+        self.bytes = self.bytes.saturating_add(value.len());
+        self.changes.push(Change::Put { key: key.clone(), value });
         self.touched.push((key, Some(item)));
         Ok(())
     }
@@ -66,7 +85,6 @@ impl<'a> Draft<'a> {
         self.put(item)?;
         for effect in effects {
             if let Effect::Append { lifecycle, id, transition, narrows } = effect {
-                self.narrows &= narrows;
                 self.record(leaf_kind(*lifecycle), id, transition, *narrows, &details, None);
             }
         }
@@ -80,12 +98,20 @@ impl<'a> Draft<'a> {
         self.touched.push((key, None));
     }
 
+    /// Whether one more part surely fits in the same commit.
+    pub(crate) fn has_room(&self) -> bool {
+        self.changes.len() < CHANGES_MAX
+            && self.entries.len() < RECORDS_MAX
+            && self.bytes < BYTES_MAX
+    }
+
     /// Says that the change is a brake: it takes effect even where the store cannot write it.
     pub(crate) fn brakes(&mut self) {
         self.is_brake = true;
     }
 
-    /// Says that the change gives somebody more than before.
+    /// Says that the change does not only take away: it enters the view once its records are in the
+    /// ledger, and may not use what the store keeps in reserve.
     pub(crate) fn widens(&mut self) {
         self.narrows = false;
     }
@@ -117,6 +143,7 @@ impl<'a> Draft<'a> {
 
     /// Adds a ledger record made elsewhere.
     pub(crate) fn entry(&mut self, entry: Entry) {
+        self.narrows &= entry.narrows;
         self.entries.push(entry);
     }
 
@@ -127,17 +154,18 @@ impl<'a> Draft<'a> {
     ) -> Result<Composed, BrokerError> {
         let mut outgoing = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
-            let (id, narrows) = (entry.id.clone(), entry.narrows);
+            // One thing may have several records waiting: the id in the outbox is each record's own.
+            let (id, narrows) = (format!("{}#{:x}", entry.id, fresh_bits()), entry.narrows);
             outgoing.push(Outgoing { id, bytes: seal(entry)?, narrows });
         }
-        let commit = Commit {
+        Ok(Composed {
             expected: self.expected,
             changes: self.changes,
             outgoing,
+            touched: self.touched,
             narrows: self.narrows,
-        };
-        let (narrows, is_brake) = (self.narrows, self.is_brake && self.narrows);
-        Ok(Composed { commit, touched: self.touched, narrows, is_brake })
+            is_brake: self.is_brake && self.narrows,
+        })
     }
 
     fn expect(&mut self, key: &Key) {

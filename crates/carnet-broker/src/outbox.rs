@@ -9,6 +9,11 @@ use crate::error::BrokerError;
 use crate::vault::Vault;
 
 const PURPOSE: &str = "outbox";
+/// The longest header of a record. The ledger takes a little more: one it refuses would hold up all
+/// that come after it, so it is refused before it is committed.
+const HEADER_BYTES_MAX: usize = 48 * 1024;
+/// The longest id and subject.
+const NAME_BYTES_MAX: usize = carnet_ledger::NAME_BYTES_MAX;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +29,7 @@ struct Waiting {
 
 /// The bytes of `entry` as it waits in the outbox.
 pub(crate) fn seal(vault: &Vault, entry: &Entry) -> Result<Vec<u8>, BrokerError> {
+    check(entry)?;
     let waiting = Waiting {
         kind: entry.kind.as_str().to_owned(),
         id: entry.id.clone(),
@@ -35,6 +41,25 @@ pub(crate) fn seal(vault: &Vault, entry: &Entry) -> Result<Vec<u8>, BrokerError>
     };
     let corrupt = |error| BrokerError::Corrupt { key: format!("outbox/{}", entry.id), error };
     vault.seal(PURPOSE, serde_json::to_vec(&waiting).map_err(corrupt)?)
+}
+
+/// Whether the ledger will take `entry`.
+fn check(entry: &Entry) -> Result<(), BrokerError> {
+    let corrupt = |error| BrokerError::Corrupt { key: format!("outbox/{}", entry.id), error };
+    let header_bytes = serde_json::to_vec(&entry.header).map_err(corrupt)?.len();
+    let fits = header_bytes <= HEADER_BYTES_MAX
+        && (1..=NAME_BYTES_MAX).contains(&entry.id.len())
+        && entry.subject.len() <= carnet_ledger::SUBJECT_BYTES_MAX
+        && entry.sealed.len() <= carnet_ledger::SEALED_FIELDS_MAX;
+    match fits {
+        true => Ok(()),
+        false => Err(BrokerError::invalid(
+            "record",
+            format!(
+                "the ledger record of {header_bytes} bytes is larger than a leaf may be: ask for less at a time"
+            ),
+        )),
+    }
 }
 
 /// The entry that waits as `bytes`, with its position.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use carnet_core::{Digest, Document, Policy, Principal, UserName, Verdict};
-use carnet_ledger::Sealed;
 use carnet_policy::{CedarPolicy, PolicySource};
 use carnet_store::{Change, Commit, Key, Kind};
 use serde_json::json;
 
-use crate::broker::{Broker, Done};
+use crate::broker::{Broker, Done, lock};
 use crate::error::BrokerError;
 use crate::item::{ActivePolicy, Item};
+
+/// How many loaded sets are kept beside those in force.
+const LOADED_MAX: usize = 16;
 
 /// What is in force before any policy set was activated: nothing is permitted.
 pub(crate) struct NoPolicy;
@@ -25,6 +27,23 @@ impl Policy for NoPolicy {
     }
 }
 
+/// What is in force where the active set cannot be loaded: nothing is permitted, and the brakes
+/// still work.
+struct Unloaded(Digest);
+
+impl Policy for Unloaded {
+    fn digest(&self) -> Digest {
+        self.0
+    }
+
+    fn judge(&self, _: &Document) -> Verdict {
+        let set = self.0;
+        Verdict::failed(format!(
+            "the active policy set {set} could not be loaded, see the log: run `carnet policy rollback`, or activate another"
+        ))
+    }
+}
+
 impl Broker {
     /// Puts a policy set in force. It was loaded, so it validates; the digest names it for ever.
     pub async fn activate_policy(
@@ -32,29 +51,42 @@ impl Broker {
         source: &PolicySource,
         by: &UserName,
     ) -> Result<(Digest, Done), BrokerError> {
-        let policy = load(source)?;
         let digest = source.digest();
+        self.remember(digest, load(source)?);
         self.keep(digest, source).await?;
-        let done = self.make_active(digest, "activated", by).await?;
-        self.publish_policy(policy);
-        Ok((digest, done))
+        let done = self.make_active(by, "activated", |active| {
+            let previous = match active {
+                Some(active) if active.digest == digest => active.previous,
+                Some(active) => Some(active.digest),
+                None => None,
+            };
+            Ok(ActivePolicy { digest, previous })
+        });
+        Ok((digest, done.await?))
     }
 
-    /// Puts the previous policy set in force again. A brake: no policy can disable it.
+    /// Puts the previous policy set in force again. A brake: no policy can disable it. It goes back
+    /// once: what was taken back returns only by being activated.
     pub async fn rollback_policy(&self, by: &UserName) -> Result<(Digest, Done), BrokerError> {
-        let active = self.state().active_policy.and_then(|active| active.previous);
-        let previous = active.ok_or_else(|| {
+        let none = || {
             BrokerError::invalid("policy", "there is no set before the active one to go back to")
-        })?;
-        let policy = load(&self.policy_source(previous).await?)?;
-        let done = self.make_active(previous, "rolled_back", by).await?;
-        self.publish_policy(policy);
-        Ok((previous, done))
+        };
+        let active = self.active_policy().ok_or_else(none)?;
+        let previous = active.previous.ok_or_else(none)?;
+        self.remember(previous, load(&self.policy_source(previous).await?)?);
+        let done = self.make_active(by, "rolled_back", |known| match known {
+            Some(known) if *known == active => {
+                Ok(ActivePolicy { digest: previous, previous: None })
+            }
+            // Another operator was quicker: what this one wanted taken back is not in force.
+            _ => Err(BrokerError::invalid("policy", "another set was put in force meanwhile")),
+        });
+        Ok((previous, done.await?))
     }
 
     /// The digest in force, and the one before it.
     pub fn active_policy(&self) -> Option<ActivePolicy> {
-        self.state().active_policy
+        self.latest().active_policy.clone()
     }
 
     /// The stored policy set with `digest`.
@@ -74,13 +106,45 @@ impl Broker {
         }
     }
 
-    pub(crate) async fn load_active_policy(&self) -> Result<(), BrokerError> {
-        let Some(active) = self.state().active_policy else {
-            return Ok(());
+    /// Whether a policy set is in force that can judge.
+    pub(crate) fn is_policy_loaded(&self) -> bool {
+        let active = self.active_policy();
+        active.is_some_and(|active| lock(&self.policies).contains_key(&active.digest))
+    }
+
+    /// Loads the set in force. One that cannot be loaded permits nothing; the brakes, going back to
+    /// the set before it among them, do not need it.
+    pub(crate) async fn load_active_policy(&self) {
+        let Some(active) = self.active_policy() else { return };
+        let loaded = match self.policy_source(active.digest).await {
+            Ok(source) => load(&source),
+            Err(error) => Err(error),
         };
-        let source = self.policy_source(active.digest).await?;
-        self.publish_policy(load(&source)?);
-        Ok(())
+        match loaded {
+            Ok(policy) => self.remember(active.digest, policy),
+            Err(error) => {
+                tracing::error!(%error, digest = %active.digest, "the active policy set cannot be loaded: nothing is permitted");
+            }
+        }
+        self.refresh_policy();
+    }
+
+    /// The policy that judges while `active` is in force.
+    pub(crate) fn policy_of(&self, active: Option<&ActivePolicy>) -> Arc<dyn Policy> {
+        let Some(active) = active else { return Arc::new(NoPolicy) };
+        let loaded = lock(&self.policies).get(&active.digest).cloned();
+        loaded.unwrap_or_else(|| Arc::new(Unloaded(active.digest)))
+    }
+
+    /// Keeps a loaded set at hand, so that it enters the view together with the state that names it.
+    fn remember(&self, digest: Digest, policy: Arc<dyn Policy>) {
+        let latest = self.active_policy().map(|active| active.digest);
+        let in_force = Some(self.view().policy.digest());
+        let mut loaded = lock(&self.policies);
+        if loaded.len() >= LOADED_MAX {
+            loaded.retain(|known, _| [latest, in_force].contains(&Some(*known)));
+        }
+        loaded.insert(digest, policy);
     }
 
     async fn keep(&self, digest: Digest, source: &PolicySource) -> Result<(), BrokerError> {
@@ -93,25 +157,17 @@ impl Broker {
 
     async fn make_active(
         &self,
-        digest: Digest,
-        transition: &str,
         by: &UserName,
+        transition: &str,
+        choose: impl Fn(Option<&ActivePolicy>) -> Result<ActivePolicy, BrokerError>,
     ) -> Result<Done, BrokerError> {
         let (_, done) = self
             .transact(&Principal::User(by.clone()), |state, draft, _| {
-                let active = state.active_policy.as_ref();
-                let previous = match active {
-                    Some(active) if active.digest == digest => active.previous,
-                    Some(active) => Some(active.digest),
-                    None => None,
-                };
-                draft.widens();
-                let details = json!({ "previous": previous });
-                let id = digest.to_string();
-                let none: Option<(&str, Vec<Sealed>)> = None;
-                let kind = carnet_ledger::Kind::Policy;
-                draft.record(kind, &id, transition, false, &details, none);
-                draft.put(Item::ActivePolicy(ActivePolicy { digest, previous }))
+                let active = choose(state.active_policy.as_ref())?;
+                let details = json!({ "previous": active.previous });
+                let (kind, id) = (carnet_ledger::Kind::Policy, active.digest.to_string());
+                draft.record(kind, &id, transition, false, &details, None);
+                draft.put(Item::ActivePolicy(active))
             })
             .await?;
         Ok(done)

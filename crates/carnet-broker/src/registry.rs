@@ -6,12 +6,19 @@ use carnet_core::{
     ActionName, Agent, AgentName, ArgumentKind, Digest, EffectClass, Owner, Path, Principal,
     Registered, Resource, ResourceName, User, UserName,
 };
+use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::broker::{Broker, Done};
+use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
+use crate::state::State;
+use crate::work::sweep::carnet;
+
+/// How many reviews are written in one commit.
+const REVIEWS_A_STEP: usize = 32;
 
 /// What a reviewer decided about one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,35 +69,15 @@ impl Broker {
 
     /// Makes the known users exactly those of the configuration.
     pub async fn put_users(&self, users: Vec<User>) -> Result<Done, BrokerError> {
-        let by: UserName = "carnet".parse().map_err(|error: carnet_core::NameError| {
-            BrokerError::invalid("user", error.to_string())
-        })?;
-        let (_, done) = self
-            .transact(&Principal::User(by), |state, draft, _| {
-                for user in &users {
-                    if state.snapshot.users.get(&user.name).is_some_and(|known| **known == *user) {
-                        continue;
-                    }
-                    draft.widens();
-                    let details = json!({ "teams": user.teams });
-                    let kind = carnet_ledger::Kind::Node;
-                    draft.record(kind, user.name.as_str(), "user_known", false, &details, None);
-                    draft.put(Item::User(user.clone()))?;
-                }
-                for gone in state.snapshot.users.keys() {
-                    if users.iter().all(|user| user.name != *gone) {
-                        let kind = carnet_ledger::Kind::Node;
-                        draft.record(kind, gone.as_str(), "user_gone", true, &json!({}), None);
-                        draft.delete(
-                            Item::User(User { name: gone.clone(), teams: Default::default() })
-                                .key(),
-                        );
-                    }
-                }
-                Ok(())
-            })
-            .await?;
-        Ok(done)
+        loop {
+            let by = carnet()?;
+            let changed =
+                self.transact(&by, |state, draft, _| put_some_users(state, draft, &users));
+            let (is_whole, done) = changed.await?;
+            if is_whole {
+                return Ok(done);
+            }
+        }
     }
 
     /// Registers a resource without any reviewed operation, or changes where it is. A changed
@@ -130,6 +117,19 @@ impl Broker {
         by: &UserName,
     ) -> Result<Done, BrokerError> {
         check_reviews(resource, &reviews)?;
+        let mut done = None;
+        for some in reviews.chunks(REVIEWS_A_STEP) {
+            done = Some(self.review_some(resource, some, by).await?);
+        }
+        done.ok_or_else(|| BrokerError::invalid("reviews", "there is none: review at least one"))
+    }
+
+    async fn review_some(
+        &self,
+        resource: &ResourceName,
+        reviews: &[Review],
+        by: &UserName,
+    ) -> Result<Done, BrokerError> {
         let (_, done) = self
             .transact(&Principal::User(by.clone()), |state, draft, _| {
                 let known =
@@ -139,7 +139,7 @@ impl Broker {
                         hint: "register it with `carnet resource add`",
                     })?;
                 let mut reviewed = (**known).clone();
-                for review in &reviews {
+                for review in reviews {
                     apply(&mut reviewed, review);
                     let details = json!({
                         "resource": resource, "pin": review.pin, "path": review.path,
@@ -159,6 +159,35 @@ impl Broker {
     pub fn agent(&self, name: &AgentName) -> Option<std::sync::Arc<Agent>> {
         self.view().snapshot.agents.get(name).cloned()
     }
+}
+
+/// Brings as many users up to date as fit in one commit, and tells whether that was all.
+fn put_some_users(
+    state: &State,
+    draft: &mut Draft<'_>,
+    users: &[User],
+) -> Result<bool, BrokerError> {
+    let kind = carnet_ledger::Kind::Node;
+    let known = &state.snapshot.users;
+    for user in users {
+        if known.get(&user.name).is_some_and(|known| **known == *user) {
+            continue;
+        }
+        if !draft.has_room() {
+            return Ok(false);
+        }
+        let details = json!({ "teams": user.teams });
+        draft.record(kind, user.name.as_str(), "user_known", false, &details, None);
+        draft.put(Item::User(user.clone()))?;
+    }
+    for gone in known.keys().filter(|known| users.iter().all(|user| user.name != **known)) {
+        if !draft.has_room() {
+            return Ok(false);
+        }
+        draft.record(kind, gone.as_str(), "user_gone", true, &json!({}), None);
+        draft.delete(Key::new(Kind::Operator, gone.as_str()));
+    }
+    Ok(true)
 }
 
 fn apply(resource: &mut Resource, review: &Review) {

@@ -7,12 +7,16 @@ use carnet_core::{
     Approval, ApprovalId, ApprovalState, Grant, ReservationId, Snapshot, Task, TaskId, TaskState,
     TaskView, Timestamp,
 };
-use carnet_store::{Key, Revision};
+use carnet_store::{Key, Kind, Record, Revision};
 
+use crate::error::BrokerError;
 use crate::item::{ActivePolicy, Item, Reservation};
 
-/// Everything the broker composes changes from. Applying is idempotent and ignores what is older
-/// than what it has, so that batches may arrive out of order.
+/// A record as it came to be: what it is now, or that it is gone.
+pub(crate) type Touched = (Key, Option<Item>);
+
+/// Everything the broker composes changes from. Commits are taken in, in their order. What is over
+/// is not kept: history is the store's.
 #[derive(Clone, Default)]
 pub(crate) struct State {
     pub(crate) snapshot: Snapshot,
@@ -20,35 +24,91 @@ pub(crate) struct State {
     pub(crate) reservations: BTreeMap<ReservationId, Arc<Reservation>>,
     pub(crate) active_policy: Option<ActivePolicy>,
     revisions: HashMap<Key, Revision>,
+    /// Records whose content here is ahead of the store, with the revision the store has of them.
+    held: HashMap<Key, Option<Revision>>,
 }
 
 impl State {
-    /// The revision of the last change to `key`, where it exists.
+    /// The state as a store had it at `revision`.
+    pub(crate) fn load(revision: Revision, records: Vec<Record>) -> Result<Self, BrokerError> {
+        let mut state = Self::default();
+        // Tasks before grants and approvals: what belongs to no task in it is history.
+        let (tasks, others): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| record.key.kind == Kind::Task);
+        for record in tasks.into_iter().chain(others) {
+            if let Some(item) = Item::decode(&record.key, &record.value)? {
+                state.apply(&record.key, Some(item), record.revision);
+            }
+        }
+        state.snapshot.revision = revision.number();
+        Ok(state)
+    }
+
+    /// The revision the store has of `key`, where it exists.
     pub(crate) fn revision_of(&self, key: &Key) -> Option<Revision> {
-        self.revisions.get(key).copied()
+        match self.held.get(key) {
+            Some(held) => *held,
+            None => self.revisions.get(key).copied(),
+        }
     }
 
     /// Takes in one record as of `revision`; none means that it was deleted.
     pub(crate) fn apply(&mut self, key: &Key, item: Option<Item>, revision: Revision) {
-        if self.revisions.get(key).is_some_and(|known| *known >= revision) {
+        self.snapshot.revision = self.snapshot.revision.max(revision.number());
+        let exists = item.is_some();
+        if let Some(held) = self.held.get_mut(key) {
+            // What is held narrows, and is about to be written over this.
+            *held = exists.then_some(revision);
             return;
         }
-        match item {
-            Some(item) => {
-                self.revisions.insert(key.clone(), revision);
-                self.put(item);
-            }
+        let is_kept = match item {
+            Some(item) => self.put(item),
             None => {
-                self.revisions.remove(key);
-                if let Ok(id) = key.id.parse::<ReservationId>() {
-                    self.reservations.remove(&id);
+                self.remove(key);
+                false
+            }
+        };
+        match is_kept {
+            true => drop(self.revisions.insert(key.clone(), revision)),
+            false => drop(self.revisions.remove(key)),
+        }
+    }
+
+    /// Takes in what the store could not write. It stays, whatever the store says of these records,
+    /// until it is [released](Self::release).
+    pub(crate) fn hold(&mut self, touched: &[Touched]) {
+        for (key, item) in touched {
+            let stored = self.revision_of(key);
+            match item.clone() {
+                Some(item) => drop(self.put(item)),
+                None => self.remove(key),
+            }
+            self.revisions.remove(key);
+            self.held.insert(key.clone(), stored);
+        }
+    }
+
+    /// Whether something is held that the store does not have.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Lets go of what was held, now that the store has it at `revision`. What is held again since,
+    /// by one of `still`, stays.
+    pub(crate) fn release(&mut self, touched: &[Touched], revision: Revision, still: &[Key]) {
+        for (key, item) in touched {
+            match still.contains(key) {
+                true => drop(self.held.insert(key.clone(), item.as_ref().map(|_| revision))),
+                false => {
+                    self.held.remove(key);
+                    self.apply(key, item.clone(), revision);
                 }
             }
         }
-        self.snapshot.revision = self.snapshot.revision.max(revision.number());
     }
 
-    fn put(&mut self, item: Item) {
+    /// Takes in a record, and tells whether it is kept: history is not.
+    fn put(&mut self, item: Item) -> bool {
         let snapshot = &mut self.snapshot;
         match item {
             Item::Agent(agent) => {
@@ -67,38 +127,59 @@ impl State {
             }
             Item::Lock(lock) => {
                 let locks = Arc::make_mut(&mut snapshot.locks);
-                match lock.is_in_force() {
-                    true => locks.insert(lock.id.clone(), Arc::new(lock)),
-                    false => locks.remove(&lock.id),
-                };
+                if !lock.is_in_force() {
+                    locks.remove(&lock.id);
+                    return false;
+                }
+                locks.insert(lock.id.clone(), Arc::new(lock));
             }
-            Item::Task(task) => self.put_task(task),
-            Item::Grant(grant) => self.put_grant(grant),
-            Item::Approval(approval) => self.put_approval(*approval),
+            Item::Task(task) => return self.put_task(task),
+            Item::Grant(grant) => return self.put_grant(grant),
+            Item::Approval(approval) => return self.put_approval(*approval),
             Item::Reservation(held) => {
                 self.reservations.insert(held.id.clone(), Arc::new(held));
             }
             Item::ActivePolicy(active) => self.active_policy = Some(active),
         }
+        true
     }
 
-    fn put_task(&mut self, task: Task) {
-        let tasks = Arc::make_mut(&mut self.snapshot.tasks);
+    fn put_task(&mut self, task: Task) -> bool {
         if matches!(task.state, TaskState::Closed { .. }) {
-            tasks.remove(&task.id);
-            self.approvals.retain(|_, approval| approval.question.task != task.id);
-            return;
+            self.forget_task(&task.id);
+            return false;
         }
+        let tasks = Arc::make_mut(&mut self.snapshot.tasks);
         let view = tasks.entry(task.id.clone()).or_insert_with(|| {
             Arc::new(TaskView { task: task.clone(), grants: Vec::new(), questions_pending: 0 })
         });
         Arc::make_mut(view).task = task;
+        true
+    }
+
+    /// Drops a task that is over with all that hangs on it.
+    fn forget_task(&mut self, id: &TaskId) {
+        let Some(view) = Arc::make_mut(&mut self.snapshot.tasks).remove(id) else {
+            return;
+        };
+        for grant in &view.grants {
+            self.revisions.remove(&Key::new(Kind::Grant, grant.id.as_str()));
+        }
+        let revisions = &mut self.revisions;
+        self.approvals.retain(|approval, known| {
+            let stays = known.question.task != *id;
+            if !stays {
+                revisions.remove(&Key::new(Kind::Approval, approval.as_str()));
+            }
+            stays
+        });
+        self.revisions.remove(&Key::new(Kind::Task, id.as_str()));
     }
 
     /// A grant of a task that is closed is history: only the store keeps it.
-    fn put_grant(&mut self, grant: Grant) {
+    fn put_grant(&mut self, grant: Grant) -> bool {
         let Some(view) = Arc::make_mut(&mut self.snapshot.tasks).get_mut(&grant.task) else {
-            return;
+            return false;
         };
         let grants = &mut Arc::make_mut(view).grants;
         match grants.iter_mut().find(|known| known.id == grant.id) {
@@ -108,18 +189,53 @@ impl State {
                 grants.sort_by(|one, other| one.id.cmp(&other.id));
             }
         }
+        true
     }
 
-    fn put_approval(&mut self, approval: Approval) {
+    fn put_approval(&mut self, approval: Approval) -> bool {
         let task = approval.question.task.clone();
+        if !self.snapshot.tasks.contains_key(&task) {
+            return false;
+        }
         self.approvals.insert(approval.id.clone(), Arc::new(approval));
-        let waiting = self
-            .approvals
-            .values()
-            .filter(|known| known.question.task == task && known.state == ApprovalState::Asked);
-        let questions_pending = u32::try_from(waiting.count()).unwrap_or(u32::MAX);
+        let questions_pending = u32::try_from(self.asked_of(&task).count()).unwrap_or(u32::MAX);
         if let Some(view) = Arc::make_mut(&mut self.snapshot.tasks).get_mut(&task) {
             Arc::make_mut(view).questions_pending = questions_pending;
+        }
+        true
+    }
+
+    fn remove(&mut self, key: &Key) {
+        fn without<K: Ord + Clone + std::str::FromStr, V: Clone>(
+            map: &mut Arc<BTreeMap<K, V>>,
+            id: &str,
+        ) {
+            if let Ok(id) = id.parse::<K>()
+                && map.contains_key(&id)
+            {
+                Arc::make_mut(map).remove(&id);
+            }
+        }
+        let snapshot = &mut self.snapshot;
+        match key.kind {
+            Kind::Agent => without(&mut snapshot.agents, &key.id),
+            Kind::Instance => without(&mut snapshot.instances, &key.id),
+            Kind::Operator => without(&mut snapshot.users, &key.id),
+            Kind::Resource => without(&mut snapshot.resources, &key.id),
+            Kind::Lock => without(&mut snapshot.locks, &key.id),
+            Kind::Task => {
+                if let Ok(id) = key.id.parse() {
+                    self.forget_task(&id);
+                }
+            }
+            Kind::Reservation => {
+                if let Ok(id) = key.id.parse::<ReservationId>() {
+                    self.reservations.remove(&id);
+                }
+            }
+            // Nothing deletes these while their task is there; what is the policy in force stays so.
+            Kind::Grant | Kind::Approval | Kind::Meta => {}
+            Kind::Lease | Kind::Policy | Kind::Secret => {}
         }
     }
 
@@ -136,6 +252,16 @@ impl State {
             found.extend(children);
         }
         found
+    }
+
+    /// The questions of `task` that nobody has answered.
+    pub(crate) fn asked_of<'a>(
+        &'a self,
+        task: &'a TaskId,
+    ) -> impl Iterator<Item = &'a Arc<Approval>> {
+        self.approvals.values().filter(move |approval| {
+            approval.question.task == *task && approval.state == ApprovalState::Asked
+        })
     }
 
     /// The approvals that still wait at `now`.

@@ -153,6 +153,12 @@ pub enum ApproverError {
         /// Who tried.
         user: UserName,
     },
+    /// The person handed the work on, or it was handed on from a task on their behalf.
+    #[error("{user} is in the delegation chain of the task: somebody outside it must answer")]
+    InChain {
+        /// Who tried.
+        user: UserName,
+    },
 }
 
 impl Question {
@@ -174,15 +180,16 @@ impl Approval {
         yes.map(|answer| answer.by.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Whether `approver` may say yes, for a task on behalf of `subject` by an agent owned by
-    /// `owner` (`user:NAME` or `team:NAME`). Saying no needs no permission.
+    /// Whether `approver` may say yes, for a task on behalf of `subject`, handed on by `chain`, of an
+    /// agent owned by `owner` (`user:NAME` or `team:NAME`). Saying no needs no permission.
     pub fn check_approver(
         &self,
         approver: Approver<'_>,
         subject: &Principal,
+        chain: &BTreeSet<UserName>,
         owner: &str,
     ) -> Result<(), ApproverError> {
-        approver.may_approve(&self.terms, subject, owner)
+        approver.may_approve(&self.terms, subject, chain, owner)
     }
 
     /// Moves the approval by one event. The first threshold met decides: one no is enough.
@@ -255,12 +262,16 @@ impl Approver<'_> {
         &self,
         terms: &ApprovalTerms,
         subject: &Principal,
+        chain: &BTreeSet<UserName>,
         owner: &str,
     ) -> Result<(), ApproverError> {
         if matches!(subject, Principal::User(user) if user == self.user) {
             let user = self.user.clone();
             let named = terms.approvers.contains("subject");
             return if named { Ok(()) } else { Err(ApproverError::IsSubject { user }) };
+        }
+        if chain.contains(self.user) {
+            return Err(ApproverError::InChain { user: self.user.clone() });
         }
         let names = |term: &String| self.is(if term == "owner" { owner } else { term });
         if terms.approvers.iter().any(names) {
@@ -285,6 +296,7 @@ mod tests {
     use crate::fixture;
 
     const NOW: Timestamp = Timestamp::from_s(1_000);
+    const NOBODY: BTreeSet<UserName> = BTreeSet::new();
 
     fn yes(by: &str) -> ApprovalEvent {
         ApprovalEvent::Answer { by: by.parse().unwrap(), yes: true }
@@ -324,10 +336,10 @@ mod tests {
         let teams = BTreeSet::from(["finance".to_owned()]);
         let approver = Approver { user: &ana, teams: &teams };
         let named = fixture::approval(&["team:finance"], 1);
-        let error = named.check_approver(approver, &subject, "team:support").unwrap_err();
+        let error = named.check_approver(approver, &subject, &NOBODY, "team:support").unwrap_err();
         assert!(matches!(error, ApproverError::IsSubject { .. }));
         let allowed = fixture::approval(&["subject"], 1);
-        allowed.check_approver(approver, &subject, "team:support").unwrap();
+        allowed.check_approver(approver, &subject, &NOBODY, "team:support").unwrap();
     }
 
     #[test]
@@ -337,9 +349,22 @@ mod tests {
         let teams = BTreeSet::from(["support".to_owned()]);
         let approver = Approver { user: &bo, teams: &teams };
         let finance = fixture::approval(&["team:finance"], 1);
-        assert!(finance.check_approver(approver, &subject, "team:support").is_err());
+        assert!(finance.check_approver(approver, &subject, &NOBODY, "team:support").is_err());
         let owner = fixture::approval(&["owner"], 1);
-        owner.check_approver(approver, &subject, "team:support").unwrap();
+        owner.check_approver(approver, &subject, &NOBODY, "team:support").unwrap();
+    }
+
+    #[test]
+    fn whoever_handed_the_work_on_does_not_approve_it() {
+        let subject = Principal::User("ana".parse().unwrap());
+        let bo: UserName = "bo".parse().unwrap();
+        let teams = BTreeSet::from(["finance".to_owned()]);
+        let approver = Approver { user: &bo, teams: &teams };
+        let asked = fixture::approval(&["team:finance"], 1);
+        asked.check_approver(approver, &subject, &NOBODY, "team:support").unwrap();
+        let chain = BTreeSet::from([bo.clone()]);
+        let error = asked.check_approver(approver, &subject, &chain, "team:support").unwrap_err();
+        assert!(matches!(error, ApproverError::InChain { .. }));
     }
 
     #[test]

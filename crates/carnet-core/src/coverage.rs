@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Amounts, Approve, ArgumentKind, Grant, GrantId, LockTarget, Operation, Snapshot};
-use crate::{TaskView, Timestamp, Uncovered, UserName};
+use crate::{Amounts, Approve, ArgumentKind, Grant, GrantId, InstanceId, LockTarget, Operation};
+use crate::{Snapshot, TaskView, Timestamp, Uncovered, UserName};
 
 /// How a grant covers an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Charge {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Miss {
-    /// It is not active, or its time is over.
+    /// It is not active for this running copy, or its time is over: what it is instead.
     NotLive(String),
     /// A lock names it.
     Locked,
@@ -52,13 +52,14 @@ pub(crate) fn cover(
     snapshot: &Snapshot,
     view: &TaskView,
     operation: &Operation,
+    instance: &InstanceId,
     now: Timestamp,
 ) -> Coverage {
     let kinds = argument_kinds(snapshot, operation);
     let mut misses = Vec::new();
     let mut best: Option<Cover> = None;
     for grant in &view.grants {
-        match try_grant(snapshot, view, grant, operation, &kinds, now) {
+        match try_grant(snapshot, view, grant, operation, instance, &kinds, now) {
             Ok(cover) => {
                 if best.as_ref().is_none_or(|best| rank(&cover) < rank(best)) {
                     best = Some(cover);
@@ -90,6 +91,7 @@ fn try_grant(
     view: &TaskView,
     grant: &Grant,
     operation: &Operation,
+    instance: &InstanceId,
     kinds: &BTreeMap<String, ArgumentKind>,
     now: Timestamp,
 ) -> Result<Cover, Miss> {
@@ -100,12 +102,18 @@ fn try_grant(
     if snapshot.is_locked(&LockTarget::Grant(grant.id.clone())) {
         return Err(Miss::Locked);
     }
+    if !grant.is_for(instance) {
+        return Err(Miss::NotLive("approved for another running copy".to_owned()));
+    }
     let mut charges = Vec::new();
     charge(grant, Amounts { totals }, &mut charges)?;
     if let Some(id) = &grant.draws_on {
         let base = view.grants.iter().find(|grant| grant.id == *id).ok_or(Miss::Spent)?;
         if !base.is_live(now) {
             return Err(Miss::NotLive(base.state.as_str().to_owned()));
+        }
+        if snapshot.is_locked(&LockTarget::Grant(base.id.clone())) {
+            return Err(Miss::Locked);
         }
         let totals = base.allowance.covers(operation, kinds).map_err(Miss::Uncovered)?;
         charge(base, Amounts { totals }, &mut charges)?;

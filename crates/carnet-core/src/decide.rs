@@ -166,7 +166,7 @@ fn check_liveness<'a>(
         return Err(Reason::ProofRequired);
     }
     let view = check_lineage(snapshot, caller, now.wall)?;
-    check_locks(snapshot, caller, view)?;
+    check_locks(snapshot, caller)?;
     Ok(Live { agent, view })
 }
 
@@ -175,48 +175,26 @@ fn check_lineage<'a>(
     caller: &Caller,
     now: Timestamp,
 ) -> Result<&'a TaskView, Reason> {
-    let lineage = snapshot.lineage(&caller.task)?;
-    let Some((view, ancestors)) = lineage.split_first() else {
-        return Err(Reason::TaskUnknown);
-    };
+    let view = snapshot.task(&caller.task).ok_or(Reason::TaskUnknown)?;
     if view.task.agent != caller.agent {
         return Err(Reason::TaskOfAnother);
     }
-    if view.task.state != crate::TaskState::Open {
-        return Err(Reason::TaskNotOpen);
-    }
-    if !view.task.is_live(now) {
-        return Err(Reason::TaskExpired);
-    }
-    if ancestors.iter().any(|ancestor| !ancestor.task.is_live(now)) {
-        return Err(Reason::AncestorClosed);
-    }
-    let locked = |view: &TaskView| snapshot.is_locked(&LockTarget::Task(view.task.id.clone()));
-    if !snapshot.locks.is_empty() && lineage.iter().any(|view| locked(view)) {
-        return Err(Reason::Locked);
-    }
-    Ok(view)
+    snapshot.check_task(&caller.task, now).map(|view| &**view)
 }
 
-fn check_locks(snapshot: &Snapshot, caller: &Caller, view: &TaskView) -> Result<(), Reason> {
+fn check_locks(snapshot: &Snapshot, caller: &Caller) -> Result<(), Reason> {
     if snapshot.locks.is_empty() {
         return Ok(());
     }
-    let mut targets = vec![
+    let targets = [
         LockTarget::Agent(caller.agent.clone()),
         LockTarget::Instance(caller.instance.clone()),
         LockTarget::Resource(caller.resource.clone()),
     ];
-    for principal in [&view.task.subject, &view.task.opened_by] {
-        match principal {
-            Principal::User(user) => targets.push(LockTarget::User(user.clone())),
-            Principal::Agent(agent) => targets.push(LockTarget::Agent(agent.clone())),
-        }
+    match targets.iter().any(|target| snapshot.is_locked(target)) {
+        true => Err(Reason::Locked),
+        false => Ok(()),
     }
-    if targets.iter().any(|target| snapshot.is_locked(target)) {
-        return Err(Reason::Locked);
-    }
-    Ok(())
 }
 
 /// The operation must be at the token's resource, as reviewed, on the token's path.
@@ -255,7 +233,7 @@ fn judge(
         Ok(found) => found,
         Err(reason) => return decision.reasons.push(reason),
     };
-    let coverage = cover(snapshot, live.view, operation, now.wall);
+    let coverage = cover(snapshot, live.view, operation, &caller.instance, now.wall);
     let approved_by = match &coverage {
         Ok(cover) => cover.approved_by.clone(),
         Err(_) => Vec::new(),
@@ -389,11 +367,13 @@ fn refusal_of(verdict: &Verdict) -> Reason {
 /// Whether those who approved exactly this meet today's terms: the stored yes is judged again.
 fn are_met(terms: &ApprovalTerms, cover: &Cover, snapshot: &Snapshot, live: &Live<'_>) -> bool {
     let owner = live.agent.owner.to_string();
-    let subject = &live.view.task.subject;
+    let task = &live.view.task;
+    let chain = snapshot.delegators(&task.id);
     let counts = |name: &&UserName| {
         let teams = snapshot.users.get(*name).map(|user| &user.teams);
         teams.is_some_and(|teams| {
-            Approver { user: name, teams }.may_approve(terms, subject, &owner).is_ok()
+            let approver = Approver { user: name, teams };
+            approver.may_approve(terms, &task.subject, &chain, &owner).is_ok()
         })
     };
     let met = cover.approved_by.iter().filter(counts).count();
@@ -427,15 +407,18 @@ pub(crate) fn recheck(
 ) -> Result<(), Reason> {
     let live = check_liveness(snapshot, caller, now)?;
     check_address(snapshot, operation, caller)?;
-    let grants = &live.view.grants;
-    let grant = grants.iter().find(|grant| grant.id == cover.grant).ok_or(Reason::NotCovered)?;
-    // The operation's own reservation may have spent the last use.
-    let holds = grant.is_live(now.wall)
-        || (grant.state == crate::GrantState::Exhausted
-            && now.wall < grant.expires
-            && !cover.charges.is_empty());
-    if !holds || snapshot.is_locked(&LockTarget::Grant(grant.id.clone())) {
-        return Err(Reason::NotCovered);
+    // The allowance an approved use draws on may have been taken back since.
+    let drawn_on = cover.charges.iter().map(|charge| &charge.grant);
+    for id in std::iter::once(&cover.grant).chain(drawn_on) {
+        let grant = live.view.grants.iter().find(|grant| grant.id == *id);
+        let grant = grant.ok_or(Reason::NotCovered)?;
+        // The operation's own reservation may have spent the last use.
+        let is_charged = cover.charges.iter().any(|charge| charge.grant == *id);
+        let is_last = is_charged && grant.state == crate::GrantState::Exhausted;
+        let holds = grant.is_live(now.wall) || (is_last && now.wall < grant.expires);
+        if !holds || snapshot.is_locked(&LockTarget::Grant(grant.id.clone())) {
+            return Err(Reason::NotCovered);
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::{Effect, Lifecycle, TransitionError};
-use crate::{Allowance, ApprovalId, GrantId, TaskId, Timestamp, UserName};
+use crate::{Allowance, ApprovalId, GrantId, InstanceId, TaskId, Timestamp, UserName};
 
 /// A grant and what has been used of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Approved {
     pub approval: ApprovalId,
     /// Who said yes, sorted.
     pub by: Vec<UserName>,
+    /// The running copy that asked, where one did: nobody said yes to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
 }
 
 /// Where a grant stands.
@@ -133,6 +136,12 @@ impl Grant {
         self.state == GrantState::Active && now < self.expires
     }
 
+    /// Whether `instance` may use it: a yes to one running copy's question is for that copy.
+    pub fn is_for(&self, instance: &InstanceId) -> bool {
+        let asked = self.approved.as_ref().and_then(|approved| approved.instance.as_ref());
+        asked.is_none_or(|asked| asked == instance)
+    }
+
     /// Whether every operation under it must be reserved first.
     pub fn is_counted(&self) -> bool {
         self.allowance.is_counted() || self.draws_on.is_some()
@@ -213,6 +222,7 @@ impl Grant {
         if grant.uses_left() == Some(0) {
             grant.state = GrantState::Exhausted;
         }
+        debug_assert_eq!(crate::invariant::check_grant(&grant), Ok(()));
         Some(grant)
     }
 

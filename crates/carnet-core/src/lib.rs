@@ -32,6 +32,7 @@ mod fixture;
 mod grant;
 mod id;
 mod intent;
+pub mod invariant;
 mod lifecycle;
 mod lock;
 mod name;

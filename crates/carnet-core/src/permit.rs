@@ -67,6 +67,10 @@ pub fn decide(
     now: Now,
 ) -> Decided {
     let decision = assess(snapshot, policy, &attempt.operation, &caller, now);
+    debug_assert_eq!(
+        crate::invariant::check_decision(snapshot, &attempt.operation, &caller, now, &decision),
+        Ok(())
+    );
     match (decision.kind, decision.cover.clone()) {
         (DecisionKind::Permit, Some(cover)) => {
             Decided::Permit(Permit { attempt, caller, cover, decision })

@@ -1,10 +1,11 @@
 //! The immutable view a node decides from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{Agent, AgentName, Grant, Instance, InstanceId, Lock, LockId, LockTarget, Monotonic};
-use crate::{Now, Principal, Reason, Resource, ResourceName, Task, TaskId, User, UserName};
+use crate::{Now, Principal, Reason, Resource, ResourceName, Task, TaskId, TaskState, Timestamp};
+use crate::{User, UserName};
 
 /// How deep a chain of parent tasks may be.
 pub const TASK_DEPTH_MAX: u32 = 8;
@@ -52,7 +53,7 @@ impl Snapshot {
         self.tasks.get(id)
     }
 
-    /// The teams of `user`, or none where the user is unknown.
+    /// The person named `user`, where they are known.
     pub fn user(&self, user: &UserName) -> Option<&Arc<User>> {
         self.users.get(user)
     }
@@ -62,10 +63,59 @@ impl Snapshot {
         now.mono < self.fresh_until
     }
 
-    /// Whether a lock in force names `target`, or everything.
+    /// Whether a lock in force names `target`, or everything. Every agent is of one trust domain, so
+    /// a lock on a trust domain is one on everything.
     pub fn is_locked(&self, target: &LockTarget) -> bool {
-        let names = |lock: &Lock| lock.target == *target || lock.target == LockTarget::Everything;
+        let names = |lock: &Lock| {
+            lock.target == *target
+                || matches!(lock.target, LockTarget::Everything | LockTarget::TrustDomain(_))
+        };
         self.locks.values().any(|lock| lock.is_in_force() && names(lock))
+    }
+
+    /// Whether `task` and every task above it is open, before its deadline and unlocked, those they
+    /// run for, by and under included. Tells the task.
+    pub fn check_task(&self, task: &TaskId, now: Timestamp) -> Result<&Arc<TaskView>, Reason> {
+        let lineage = self.lineage(task)?;
+        let Some((view, above)) = lineage.split_first() else {
+            return Err(Reason::TaskUnknown);
+        };
+        if view.task.state != TaskState::Open {
+            return Err(Reason::TaskNotOpen);
+        }
+        if !view.task.is_live(now) {
+            return Err(Reason::TaskExpired);
+        }
+        if above.iter().any(|above| !above.task.is_live(now)) {
+            return Err(Reason::AncestorClosed);
+        }
+        if !self.locks.is_empty() && lineage.iter().any(|view| self.is_task_locked(&view.task)) {
+            return Err(Reason::Locked);
+        }
+        Ok(view)
+    }
+
+    fn is_task_locked(&self, task: &Task) -> bool {
+        self.is_locked(&LockTarget::Task(task.id.clone()))
+            || self.is_locked(&LockTarget::Agent(task.agent.clone()))
+            || [&task.subject, &task.opened_by].into_iter().any(|party| match party {
+                Principal::User(user) => self.is_locked(&LockTarget::User(user.clone())),
+                Principal::Agent(agent) => self.is_locked(&LockTarget::Agent(agent.clone())),
+            })
+    }
+
+    /// The people in the delegation chain of `task`: those it was handed on by, and those the tasks
+    /// above it run for. None of them says yes to what is done in it.
+    pub fn delegators(&self, task: &TaskId) -> BTreeSet<UserName> {
+        let lineage = self.lineage(task).unwrap_or_default();
+        let handed_on = lineage.iter().filter(|view| view.task.parent.is_some());
+        let by = handed_on.map(|view| &view.task.opened_by);
+        let above = lineage.iter().skip(1).map(|view| &view.task.subject);
+        let people = by.chain(above).filter_map(|party| match party {
+            Principal::User(user) => Some(user.clone()),
+            Principal::Agent(_) => None,
+        });
+        people.collect()
     }
 
     /// The task and every task above it, or why they cannot all be vouched for.

@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// The body of every response of the gateway.
 pub type Body = BoxBody<Bytes, Infallible>;
@@ -38,11 +40,13 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// An event stream, and where its events go in.
-pub(crate) fn events() -> (mpsc::Sender<Bytes>, Response<Body>) {
+/// An event stream, and where its events go in. Once `revoked`, it ends at once: events that wait
+/// for a slow client are not released any more.
+pub(crate) fn events(revoked: CancellationToken) -> (mpsc::Sender<Bytes>, Response<Body>) {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(EVENTS_WAITING_MAX);
     let stream = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
-    let frames = futures::StreamExt::map(stream, |bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+    let stream = stream.take_until(revoked.cancelled_owned());
+    let frames = stream.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
     let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -9,10 +9,15 @@ use crate::control::Control;
 use crate::live::{LiveGuard, LiveWork};
 use crate::record::{Early, Noted, Pending, Recorded, Release, Ticket};
 
-/// What may now be forwarded: the original bytes, with the registration that lets a revocation
-/// reach them.
+/// What may now be forwarded.
 pub(crate) struct Passage {
-    pub(crate) original: Bytes,
+    original: Bytes,
+    underway: Underway,
+}
+
+/// An operation that was let through the door: its registration, which lets a revocation reach
+/// it, and what its outcome is written under.
+pub(crate) struct Underway {
     pub(crate) ticket: Ticket,
     pub(crate) guard: LiveGuard,
     withheld: Withheld,
@@ -28,7 +33,7 @@ enum Withheld {
 #[derive(Debug)]
 pub(crate) struct Stopped {
     pub(crate) reason: Reason,
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: Box<Ticket>,
 }
 
 impl Passage {
@@ -49,7 +54,7 @@ impl Passage {
         live: &Arc<LiveWork>,
         recorded: Recorded<Permit>,
     ) -> Result<Self, Stopped> {
-        let checked = live.register_permit(recorded.permit(), || control.view(), control.now());
+        let checked = live.register_permit(recorded.permit(), || control.view(), || control.now());
         let (permit, ticket, release) = recorded.into_parts();
         Self::pass(checked, permit, ticket, Withheld::Durable(release))
     }
@@ -59,7 +64,7 @@ impl Passage {
         live: &Arc<LiveWork>,
         early: Early,
     ) -> Result<Self, Stopped> {
-        let checked = live.register_permit(early.permit(), || control.view(), control.now());
+        let checked = live.register_permit(early.permit(), || control.view(), || control.now());
         let (permit, ticket, pending) = early.into_parts();
         Self::pass(checked, permit, ticket, Withheld::Pending(pending))
     }
@@ -73,25 +78,37 @@ impl Passage {
         match checked {
             Ok(guard) => {
                 let original = permit.into_original();
-                Ok(Self { original, ticket, guard, withheld })
+                Ok(Self { original, underway: Underway { ticket, guard, withheld } })
             }
-            Err(reason) => Err(Stopped { reason, ticket }),
+            Err(reason) => Err(Stopped { reason, ticket: Box::new(ticket) }),
         }
     }
 
-    /// Waits until the decision is durable, then hands over what the release of a response needs.
-    pub(crate) async fn release(self) -> Result<(Released, Release), Reason> {
-        let release = match self.withheld {
-            Withheld::Durable(release) => release,
-            Withheld::Pending(pending) => pending.durable().await?,
-        };
-        Ok((Released { ticket: self.ticket, guard: self.guard }, release))
+    /// The bytes to forward, once, and what is left to do about them.
+    pub(crate) fn into_parts(self) -> (Bytes, Underway) {
+        (self.original, self.underway)
     }
 }
 
-/// A passage whose response may be released.
+impl Underway {
+    /// Waits until the decision is durable, then hands over what the release of a response needs.
+    pub(crate) async fn release(self) -> Result<Released, Stopped> {
+        let Self { ticket, guard, withheld } = self;
+        let release = match withheld {
+            Withheld::Durable(release) => Ok(release),
+            Withheld::Pending(pending) => pending.durable().await,
+        };
+        match release {
+            Ok(release) => Ok(Released { ticket, guard, _release: release }),
+            Err(reason) => Err(Stopped { reason, ticket: Box::new(ticket) }),
+        }
+    }
+}
+
+/// An operation whose response may be released: its decision is durable.
 #[derive(Debug)]
 pub(crate) struct Released {
     pub(crate) ticket: Ticket,
     pub(crate) guard: LiveGuard,
+    _release: Release,
 }

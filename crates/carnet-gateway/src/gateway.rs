@@ -1,22 +1,26 @@
 //! The gateway: one node's enforcement point.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use carnet_core::{DecisionId, Path, ResourceName};
+use carnet_core::{Caller, DecisionId, Path, ResourceName};
 use carnet_identity::KeySet;
 use carnet_ledger::Ledger;
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::body::{self, Body};
 use crate::control::Control;
 use crate::identify::Identifier;
 use crate::live::LiveWork;
 use crate::mcp::codec::Schemas;
-use crate::mcp::session::{Channels, Sessions};
+use crate::mcp::session::Sessions;
+use crate::mcp::shared::Channels;
 use crate::mcp::upstream::HttpClient;
 
 /// How many compiled schemas are kept.
@@ -83,7 +87,7 @@ impl Gateway {
             approval_hold: parts.approval_hold,
             authority,
         });
-        tokio::spawn(Arc::clone(&gateway).enforce_forever());
+        tokio::spawn(enforce_forever(Arc::downgrade(&gateway), gateway.control.revisions()));
         Ok(gateway)
     }
 
@@ -95,36 +99,41 @@ impl Gateway {
     /// Answers one request.
     pub async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        if let Err(status) = self.check_browser(&parts) {
-            return body::empty(status);
-        }
-        let Some((path, resource)) = route(parts.uri.path()) else {
-            return body::empty(StatusCode::NOT_FOUND);
-        };
-        if parts.uri.query().is_some() {
-            return body::empty(StatusCode::BAD_REQUEST);
-        }
-        let address = self.identifier.address(path, &resource);
-        let caller = match self.identifier.identify(&parts, &address, self.control.now()) {
+        let caller = match self.identified(&parts) {
             Ok(caller) => caller,
-            Err(error) => {
-                tracing::info!(%error, %path, %resource, "a request without a caller");
-                return self.challenge(path, &resource, error.code());
-            }
+            Err(response) => return *response,
         };
         match parts.method {
             Method::POST => self.post(parts, body, caller).await,
             Method::GET => self.listen(&parts, caller).await,
             Method::DELETE => self.end_session(&parts, caller).await,
-            _ => body::empty(StatusCode::METHOD_NOT_ALLOWED),
+            _ => not_allowed(),
         }
+    }
+
+    /// `identify`: the caller, or the answer to who is none.
+    fn identified(&self, parts: &Parts) -> Result<Caller, Box<Response<Body>>> {
+        let refused = |status| Box::new(body::empty(status));
+        self.check_browser(parts).map_err(refused)?;
+        let found = route(parts.uri.path());
+        let (path, resource) = found.ok_or_else(|| refused(StatusCode::NOT_FOUND))?;
+        if parts.uri.query().is_some() {
+            return Err(refused(StatusCode::BAD_REQUEST));
+        }
+        let address = self.identifier.address(path, &resource);
+        self.identifier.identify(parts, &address, self.control.now()).map_err(|error| {
+            tracing::info!(%error, %path, %resource, "a request without a caller");
+            Box::new(self.challenge(path, &resource, error.code()))
+        })
     }
 
     /// A browser that was tricked into calling us names another host, or an origin (DNS rebinding).
     fn check_browser(&self, parts: &Parts) -> Result<(), StatusCode> {
-        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
-        if !host.is_some_and(|host| host.eq_ignore_ascii_case(&self.authority)) {
+        let mut hosts = parts.headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or(""));
+        let authority = parts.uri.authority().map(|authority| authority.as_str());
+        let is_ours = |host: &str| host.eq_ignore_ascii_case(&self.authority);
+        let is_named = parts.headers.contains_key(HOST) || authority.is_some();
+        if !is_named || !hosts.all(is_ours) || !authority.is_none_or(is_ours) {
             return Err(StatusCode::MISDIRECTED_REQUEST);
         }
         match parts.headers.contains_key(ORIGIN) {
@@ -160,27 +169,61 @@ impl Gateway {
         response
     }
 
-    /// Closes what each new view no longer vouches for, then acknowledges it.
-    async fn enforce_forever(self: Arc<Self>) {
-        let mut revisions = self.control.revisions();
-        loop {
-            let view = self.control.view();
-            let closed = self.live.enforce(&view.snapshot, self.control.now());
-            if closed > 0 {
-                tracing::info!(closed, revision = view.snapshot.revision, "live work was closed");
-            }
-            for session in self.sessions.take_dead() {
-                let revision = session.revision();
-                tokio::spawn(async move { session.channel.link.close(revision).await });
-            }
-            self.channels.drop_dead().await;
-            self.control.acknowledge(view.snapshot.revision);
-            let changed = tokio::time::timeout(ENFORCE_EVERY, revisions.changed()).await;
-            if matches!(changed, Ok(Err(_))) {
-                return;
-            }
+    /// Closes what the view of this moment no longer vouches for, then acknowledges it: child
+    /// processes are dead by then, and nothing that was cancelled begins any more.
+    fn enforce(&self) {
+        let view = self.control.view();
+        let revision = view.snapshot.revision;
+        let closed = self.live.enforce(&view.snapshot, self.control.now());
+        if closed > 0 {
+            tracing::info!(closed, revision, "live work was closed");
+        }
+        for channel in self.sessions.take_dead().into_iter().chain(self.channels.take_dead()) {
+            channel.link.cut();
+            tokio::spawn(async move { channel.link.close(channel.revision).await });
+        }
+        self.control.acknowledge(revision);
+    }
+}
+
+/// Enforces each new view, and deadlines where nothing else happens, while there is a gateway.
+async fn enforce_forever(gateway: Weak<Gateway>, mut revisions: tokio::sync::watch::Receiver<u64>) {
+    let mut ticks = tokio::time::interval(ENFORCE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut has_control = true;
+    loop {
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.enforce();
+        drop(gateway);
+        tokio::select! {
+            changed = revisions.changed(), if has_control => has_control = changed.is_ok(),
+            _ = ticks.tick() => {}
         }
     }
+}
+
+/// Runs `work` to its end whether or not the client waits for it: a decision that was recorded
+/// gets its outcome. The token tells the work that the client left.
+pub(crate) async fn carried_through<W>(work: impl FnOnce(CancellationToken) -> W) -> Response<Body>
+where
+    W: Future<Output = Response<Body>> + Send + 'static,
+{
+    let gone = CancellationToken::new();
+    let leaving = gone.clone().drop_guard();
+    let done = tokio::spawn(work(gone).in_current_span()).await;
+    leaving.disarm();
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request was not answered");
+        body::empty(StatusCode::INTERNAL_SERVER_ERROR)
+    })
+}
+
+/// 405, with what is allowed.
+pub(crate) fn not_allowed() -> Response<Body> {
+    let mut response = body::empty(StatusCode::METHOD_NOT_ALLOWED);
+    let allowed = http::HeaderValue::from_static("POST, GET, DELETE");
+    response.headers_mut().insert(http::header::ALLOW, allowed);
+    response
 }
 
 /// A fresh id for a decision.

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use carnet_core::{Caller, Now, Path, ResourceName};
 use carnet_identity::{
-    ExpectedAccess, ExpectedDpop, KeySet, ReplayCache, TokenCache, TokenError, verify_dpop,
+    DpopProof, ExpectedAccess, ExpectedDpop, KeySet, Possession, ReplayCache, TokenCache,
+    TokenError, verify_dpop,
 };
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -15,6 +16,10 @@ use http::{HeaderMap, HeaderName};
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// The most tokens whose verified claims are kept.
 const TOKENS_MAX: usize = 4_096;
+/// The most proofs that are remembered: 39 bytes each at worst, so below 28 MiB.
+const PROOFS_MAX: usize = 720_000;
+/// The most of them of one key: 4,000 requests a second for the 140 seconds a proof may be kept.
+const PROOFS_OF_KEY_MAX: usize = 560_000;
 
 /// Verifies tokens and proofs for one issuer.
 pub(crate) struct Identifier {
@@ -42,9 +47,6 @@ pub(crate) enum Unidentified {
     /// The proof was seen before, or cannot be remembered.
     #[error("the proof is refused: {0}")]
     Replay(#[from] carnet_identity::ReplayError),
-    /// The proof is of another key than the token is bound to.
-    #[error("the proof is of another key than the token is bound to")]
-    OtherKey,
 }
 
 impl Unidentified {
@@ -53,7 +55,7 @@ impl Unidentified {
         match self {
             Self::Missing => "",
             Self::Scheme | Self::Token(_) => "invalid_token",
-            Self::Proof(_) | Self::Replay(_) | Self::OtherKey => "invalid_dpop_proof",
+            Self::Proof(_) | Self::Replay(_) => "invalid_dpop_proof",
         }
     }
 }
@@ -64,7 +66,7 @@ impl Identifier {
             issuer,
             keys,
             tokens: Mutex::new(TokenCache::new(TOKENS_MAX)),
-            replays: Mutex::new(ReplayCache::default()),
+            replays: Mutex::new(ReplayCache::with_share(PROOFS_MAX, PROOFS_OF_KEY_MAX)),
         }
     }
 
@@ -86,12 +88,18 @@ impl Identifier {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.verify(token, &self.keys, &expected, now.wall).map_err(Unidentified::Token)?
         };
-        let thumbprint = match (&claims.cnf, scheme) {
-            (Some(bound), Scheme::Dpop) => {
-                self.prove(parts, address, token, &bound.jkt, now)?;
-                Some(bound.jkt.to_string())
+        let proof = match scheme {
+            Scheme::Dpop => Some(proof(parts, address, token, now)?),
+            Scheme::Bearer => None,
+        };
+        let thumbprint = match (claims.possession(proof.as_ref()), proof) {
+            (Ok(Possession::Proved), Some(proof)) => {
+                self.admit(&proof, now)?;
+                Some(proof.thumbprint.to_string())
             }
-            (None, Scheme::Bearer) => None,
+            (Ok(Possession::Bearer), None) => None,
+            (Err(error), Some(_)) => return Err(Unidentified::Proof(error)),
+            // A bound token sent as a bearer, or an unbound one with a proof of something.
             _ => return Err(Unidentified::Scheme),
         };
         let agent = claims.agent_name().ok_or(Unidentified::Token(TokenError::WrongTrustDomain))?;
@@ -107,30 +115,25 @@ impl Identifier {
         })
     }
 
-    fn prove(
-        &self,
-        parts: &Parts,
-        address: &str,
-        token: &str,
-        bound: &carnet_identity::Thumbprint,
-        now: Now,
-    ) -> Result<(), Unidentified> {
-        let proof =
-            single(&parts.headers, &DPOP).ok_or(Unidentified::Proof(TokenError::ProofMissing))?;
-        let expected = ExpectedDpop {
-            method: parts.method.as_str(),
-            url: address,
-            access_token: Some(token),
-            nonce: None,
-        };
-        let proof = verify_dpop(proof, &expected, now.wall).map_err(Unidentified::Proof)?;
-        if proof.thumbprint != *bound {
-            return Err(Unidentified::OtherKey);
-        }
+    /// Lets a proof through once.
+    fn admit(&self, proof: &DpopProof, now: Now) -> Result<(), Unidentified> {
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
         replays.admit(&proof.thumbprint, &proof.jti, now.wall)?;
         Ok(())
     }
+}
+
+/// The proof of possession for this request and token.
+fn proof(parts: &Parts, address: &str, token: &str, now: Now) -> Result<DpopProof, Unidentified> {
+    let proof =
+        single(&parts.headers, &DPOP).ok_or(Unidentified::Proof(TokenError::ProofMissing))?;
+    let expected = ExpectedDpop {
+        method: parts.method.as_str(),
+        url: address,
+        access_token: Some(token),
+        nonce: None,
+    };
+    verify_dpop(proof, &expected, now.wall).map_err(Unidentified::Proof)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use carnet_core::{
     Caller, Decision, DecisionId, DecisionKind, Operation, Path, Permit, Principal, Reason,
     Refused, ReservationId, Snapshot, Timestamp,
 };
-use carnet_ledger::{Append, Entry, Kind, Ledger, Sealed};
+use carnet_ledger::{Append, Entry, Kind, Ledger, Sealed, fault_point};
 use serde_json::{Map, Value, json};
 
 use crate::control::{Control, Reserve};
@@ -74,7 +74,10 @@ impl Pending {
     /// Waits until the record is durable.
     pub(crate) async fn durable(self) -> Result<Release, Reason> {
         match self.0.await {
-            Ok(_) => Ok(Release(())),
+            Ok(_) => {
+                fault_point("record.after");
+                Ok(Release(()))
+            }
             Err(error) => {
                 tracing::error!(%error, "a decision could not be recorded: its response is withheld");
                 Err(Reason::LedgerUnavailable)
@@ -91,6 +94,10 @@ pub(crate) async fn permit(
     decision: DecisionId,
     permit: Permit,
 ) -> Result<Noted, Reason> {
+    // A closed read may overlap its record, not a ledger that would not take it.
+    if !ledger.is_writable() {
+        return Err(Reason::LedgerUnavailable);
+    }
     let entry = decision_entry(
         &decision,
         permit.operation(),
@@ -103,6 +110,7 @@ pub(crate) async fn permit(
         ticket.reservation = Some(reserve(control, &permit, &ticket, entry).await?);
         return Ok(Noted::Recorded(Recorded { inner: permit, ticket }));
     }
+    fault_point("record.before");
     let append = ledger.append(entry);
     if permit.operation().path() == Path::Read && permit.operation().effect().is_closed() {
         return Ok(Noted::Early(Early { permit, ticket, append }));
@@ -184,6 +192,8 @@ pub(crate) fn handshake(
 pub(crate) enum Outcome {
     /// The upstream answered, with so many bytes.
     Answered { bytes: u64, is_error: bool },
+    /// The upstream answered what may not be passed on.
+    Withheld,
     /// The upstream failed, or the answer was cut off, after the operation was forwarded.
     Unknown,
     /// It was surely never forwarded.
@@ -205,6 +215,7 @@ pub(crate) async fn outcome(
             header.insert("bytes".into(), json!(bytes));
             (if is_error { "error" } else { "done" }, true)
         }
+        Outcome::Withheld => ("withheld", true),
         Outcome::Unknown => ("unknown", true),
         Outcome::Revoked => ("revoked", true),
         Outcome::NotForwarded(reason) => {

@@ -12,6 +12,7 @@ use crate::config::LedgerConfig;
 use crate::disk::DiskFile;
 use crate::entry::{SidecarPlace, leaf_end};
 use crate::error::{IoContext, LedgerError};
+use crate::fault_point::fault_point;
 use crate::frame;
 use crate::merkle::{Frontier, Hash, leaf_hash};
 use crate::outbox::Outbox;
@@ -235,11 +236,13 @@ impl Committer {
         let wrote = segment
             .file
             .write_at(&batch.leaves, segment.offset)
+            .inspect(|()| fault_point("ledger.written"))
             .and_then(|()| segment.file.sync())
             .at("write and sync", &segment.path);
         let beside = if sealed_bytes > 0 { self.beside.wait() } else { Ok(()) };
         let beside = beside.at("write and sync", &sidecar.path);
         wrote.and(beside).map_err(|error| self.shared.stop(&error))?;
+        fault_point("ledger.synced");
         segment.offset += batch.leaves.len() as u64;
         sidecar.offset += sealed_bytes;
         // The places first: who sees the new size may look for the leaves at once.

@@ -30,6 +30,7 @@ mod config;
 mod disk;
 mod entry;
 mod error;
+mod fault_point;
 #[cfg(any(test, feature = "fault"))]
 mod forgetful;
 mod frame;
@@ -62,6 +63,7 @@ pub use entry::{
     SEALED_FIELDS_MAX, SUBJECT_BYTES_MAX, Sealed,
 };
 pub use error::LedgerError;
+pub use fault_point::fault_point;
 #[cfg(any(test, feature = "fault"))]
 pub use forgetful::ForgetfulDisk;
 pub use fuzz::fuzz_recovery;

@@ -39,7 +39,9 @@ pub(crate) enum ClientError {
         message: String,
     },
     /// The answer could not be read.
-    #[error("Carnet's answer could not be understood: {0}; are `carnet` and the running Carnet of one version?")]
+    #[error(
+        "Carnet's answer could not be understood: {0}; are `carnet` and the running Carnet of one version?"
+    )]
     Garbled(String),
 }
 
@@ -112,7 +114,8 @@ impl Client {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let driving = tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "carnet");
+        let mut request =
+            Request::builder().method(method).uri(path).header(header::HOST, "carnet");
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -183,7 +186,10 @@ mod tests {
         let error = Client::new(socket.clone()).get::<Value>("/v1/status").await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, ClientError::Unreachable { .. }));
-        assert!(text.contains(&socket.display().to_string()) && text.contains("carnet up"), "{text}");
+        assert!(
+            text.contains(&socket.display().to_string()) && text.contains("carnet up"),
+            "{text}"
+        );
     }
 
     #[test]

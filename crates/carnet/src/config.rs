@@ -170,10 +170,15 @@ impl Config {
             );
         }
         if !is_local && self.trust.same_user {
-            bail!("trust.same_user: agents and operators must be different people outside loopback: remove it");
+            bail!(
+                "trust.same_user: agents and operators must be different people outside loopback: remove it"
+            );
         }
         if !(100..=60_000).contains(&self.freshness.window_ms) {
-            bail!("freshness.window_ms: {}: choose between 100 and 60000", self.freshness.window_ms);
+            bail!(
+                "freshness.window_ms: {}: choose between 100 and 60000",
+                self.freshness.window_ms
+            );
         }
         if self.approvals.hold_s > 600 {
             bail!("approvals.hold_s: {}: choose at most 600", self.approvals.hold_s);
@@ -187,7 +192,9 @@ impl Config {
         let mut uids = BTreeSet::new();
         for (index, user) in self.users.iter().enumerate() {
             if user.name.as_str() == "carnet" {
-                bail!("user[{index}].name: `carnet` is the name Carnet itself acts in: choose another");
+                bail!(
+                    "user[{index}].name: `carnet` is the name Carnet itself acts in: choose another"
+                );
             }
             if !names.insert(&user.name) {
                 bail!("user[{index}].name: `{}` is there twice", user.name);
@@ -215,7 +222,8 @@ impl Config {
 
     /// The people, as the broker knows them.
     pub(crate) fn known_users(&self) -> Vec<User> {
-        let user = |entry: &UserEntry| User { name: entry.name.clone(), teams: entry.teams.clone() };
+        let user =
+            |entry: &UserEntry| User { name: entry.name.clone(), teams: entry.teams.clone() };
         self.users.iter().map(user).collect()
     }
 

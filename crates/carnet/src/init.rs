@@ -194,10 +194,21 @@ impl fmt::Display for Made {
             writeln!(f, "\nAgents may run under your uid and could act as you: for trying only.")?;
         }
         writeln!(f, "\nYou are `{}`, the first operator. Next:", self.user)?;
-        writeln!(f, "  carnet up --config {dir}                              run Carnet; then, elsewhere")?;
-        writeln!(f, "  carnet policy activate {dir}/policy --config {dir}    put the policy set in force")?;
-        writeln!(f, "  carnet agent add --help                           register an agent")?;
-        writeln!(f, "  carnet resource add --help                        register what it is to reach")
+        let steps = [
+            (
+                format!("carnet up --config {dir}"),
+                "run Carnet; then, in another terminal".to_owned(),
+            ),
+            (
+                format!("carnet policy activate {dir}/policy --config {dir}"),
+                "put the policy set in force".to_owned(),
+            ),
+            ("carnet agent add --help".to_owned(), "register an agent".to_owned()),
+            ("carnet resource add --help".to_owned(), "register what it is to reach".to_owned()),
+        ];
+        let steps: Vec<(&str, String)> =
+            steps.iter().map(|(command, what)| (command.as_str(), what.clone())).collect();
+        f.write_str(&crate::output::fields(2, &steps))
     }
 }
 
@@ -232,7 +243,16 @@ mod tests {
         let written: Config = toml::from_str(&text).unwrap();
         let implied: Config = toml::from_str("").unwrap();
         let parts = |config: &Config| {
-            format!("{:?}", (&config.listen, &config.state, &config.trust, &config.approvals, &config.freshness))
+            format!(
+                "{:?}",
+                (
+                    &config.listen,
+                    &config.state,
+                    &config.trust,
+                    &config.approvals,
+                    &config.freshness
+                )
+            )
         };
         assert_eq!(parts(&written), parts(&implied));
     }

@@ -5,6 +5,7 @@
 //! the operators' socket of a running Carnet. What this crate does *not* do: decide. That is the
 //! core's, and policy's.
 
+mod agent;
 mod cli;
 mod client;
 mod config;

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
-use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// The form of what is printed.
@@ -42,6 +42,11 @@ impl Output {
         Self { format, is_terminal, has_colours }
     }
 
+    /// For people, without a terminal.
+    pub(crate) const fn plain() -> Self {
+        Self { format: Format::Text, is_terminal: false, has_colours: false }
+    }
+
     /// Whether programs read it.
     pub(crate) fn is_json(self) -> bool {
         self.format == Format::Json
@@ -71,6 +76,14 @@ impl Output {
         }
     }
 
+    /// Prints `text` for people; programs are told with the one document at the end.
+    pub(crate) fn say(self, text: &str) -> anyhow::Result<()> {
+        match self.format {
+            Format::Text => write_out(text.trim_end_matches('\n')),
+            Format::Json => Ok(()),
+        }
+    }
+
     /// `text` in the colour of `tone`.
     pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
@@ -82,10 +95,22 @@ impl Output {
         if self.has_colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
+    /// `text` as a cell of a table, in the colour of `tone`.
+    pub(crate) fn cell(self, tone: Tone, text: impl ToString) -> Cell {
+        let cell = Cell::new(text);
+        match tone {
+            _ if !self.has_colours => cell,
+            Tone::Good => cell.fg(Color::Green),
+            Tone::Waiting => cell.fg(Color::Yellow),
+            Tone::Bad => cell.fg(Color::Red),
+            Tone::Heading => cell.add_attribute(Attribute::Bold),
+        }
+    }
+
     /// A table of columns. Cells must already be fit to be looked at.
-    pub(crate) fn table(self, head: &[&str], rows: Vec<Vec<String>>) -> String {
+    pub(crate) fn table<C: Into<Cell>>(self, head: &[&str], rows: Vec<Vec<C>>) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         if self.is_terminal {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }
@@ -120,7 +145,11 @@ pub(crate) fn fields(indent: usize, fields: &[(&str, String)]) -> String {
 /// Writes a line. A reader that went away is no error: `carnet … | head` ends quietly.
 fn write_out(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+    match out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+    {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
@@ -130,14 +159,13 @@ fn write_out(text: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    const PLAIN: Output =
-        Output { format: Format::Text, is_terminal: false, has_colours: false };
+    const PLAIN: Output = Output::plain();
 
     #[test]
     fn a_table_has_aligned_columns_and_no_trailing_blanks() {
         let rows = vec![vec!["a".to_owned(), "b".to_owned()], vec!["long".into(), String::new()]];
         let table = PLAIN.table(&["name", "more"], rows);
-        assert_eq!(table, "name   more\na      b\nlong");
+        assert_eq!(table, "name  more\na     b\nlong");
     }
 
     #[test]

@@ -93,10 +93,34 @@ mod tests {
     #[test]
     fn what_hides_or_reorders_is_written_out() {
         for hidden in [
-            '\u{0}', '\u{7}', '\u{1b}', '\u{7f}', '\u{85}', '\u{a0}', '\u{ad}', '\u{34f}',
-            '\u{61c}', '\u{115f}', '\u{180e}', '\u{200b}', '\u{200d}', '\u{200e}', '\u{2028}',
-            '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{2800}', '\u{3000}', '\u{3164}',
-            '\u{fe0f}', '\u{feff}', '\u{fff9}', '\u{e000}', '\u{e0041}', '\u{e0101}',
+            '\u{0}',
+            '\u{7}',
+            '\u{1b}',
+            '\u{7f}',
+            '\u{85}',
+            '\u{a0}',
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{2028}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{2800}',
+            '\u{3000}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{fff9}',
+            '\u{e000}',
+            '\u{e0041}',
+            '\u{e0101}',
         ] {
             let shown = escaped(&format!("a{hidden}b"));
             assert!(!shown.contains(hidden), "{hidden:?}");
@@ -107,7 +131,8 @@ mod tests {
 
     #[test]
     fn text_of_any_language_stays_readable() {
-        for text in ["Refund O-1042, please.", "Größe", "返金", "धन वापसी", "возврат", "e\u{301}"] {
+        for text in ["Refund O-1042, please.", "Größe", "返金", "धन वापसी", "возврат", "e\u{301}"]
+        {
             assert_eq!(escaped(text), text);
         }
     }
@@ -128,7 +153,10 @@ mod tests {
     #[test]
     fn times_are_utc() {
         assert_eq!(time(Timestamp::from_us(1_700_000_000_123_456)), "2023-11-14T22:13:20Z");
-        assert_eq!(time_us(Timestamp::from_us(1_700_000_000_123_456)), "2023-11-14T22:13:20.123456Z");
+        assert_eq!(
+            time_us(Timestamp::from_us(1_700_000_000_123_456)),
+            "2023-11-14T22:13:20.123456Z"
+        );
         assert_eq!((span(90), span(3_600), span(-1)), ("90s".into(), "60m".into(), "over".into()));
     }
 }

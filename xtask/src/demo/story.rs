@@ -230,7 +230,7 @@ fn refund(stage: &Stage<'_>, task: &str) -> anyhow::Result<String> {
     note("bridge holds the identity, proves possession of its key and chooses the path.");
     let mut agent = stage.connected(&["script"], task)?;
     let first = call(&mut agent, "issue_refund", refund_arguments(4900))?;
-    let why = expect_refused(&first, "approval_needed")?;
+    let why = expect_refused(&first, "a person must approve")?;
     asked(&why);
     let waiting = stage.operator(&["approvals"])?;
     let waiting = waiting.as_array().context("approvals are a list")?;
@@ -267,7 +267,7 @@ fn injection(stage: &Stage<'_>, task: &str) -> anyhow::Result<String> {
     expect_ok(reading)?;
     ensure!(!followed.is_empty(), "the ticket carries no instruction");
     for outcome in followed {
-        let why = expect_refused(outcome, "not_covered")?;
+        let why = expect_refused(outcome, "Denied by Carnet")?;
         refused(&format!("{}: {why}", outcome["subject"].as_str().unwrap_or("?")));
     }
     ensure!(stage.journal()?.len() == 1, "something of the injection reached the desk");
@@ -324,7 +324,7 @@ fn expect_ok(outcome: &Value) -> anyhow::Result<()> {
 fn expect_refused(outcome: &Value, code: &str) -> anyhow::Result<String> {
     ensure!(outcome["ok"] == false, "it should have been refused: {outcome}");
     let message = outcome["error"]["message"].as_str().unwrap_or_default().to_owned();
-    ensure!(message.contains("Carnet"), "Carnet did not refuse it: {outcome}");
+    ensure!(message.contains("Decision dec_"), "Carnet did not refuse it: {outcome}");
     ensure!(message.contains(code), "it should have been refused for {code}: {outcome}");
     Ok(message)
 }

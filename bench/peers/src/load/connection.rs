@@ -6,16 +6,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Builder};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{ANSWER_BYTES_MAX, ANSWER_WAIT_MAX, LoadError, Plan, Revision, answer, message};
+use super::{
+    ANSWER_BYTES_MAX, ANSWER_WAIT_MAX, LoadError, Plan, Revision, answer, credential::Shown,
+    message,
+};
 
 const SESSION_HEADER: &str = "mcp-session-id";
+/// The longest a server is waited for that was told that a session is over.
+const LEAVE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     plan: Rc<Plan>,
@@ -59,6 +64,28 @@ impl Connection {
         let answer = self.post(&call, "tools/call", true).await?;
         answer::check_echo(&answer.result(count)?, &text)?;
         Ok(answer.took)
+    }
+
+    /// Takes its leave: ends its session, where it has one. A server may refuse that, and one that
+    /// does not answer is not waited for; the connection ends all the same.
+    pub(super) async fn close(mut self) {
+        let Some(session) = self.session.take() else { return };
+        let Ok(request) = self.leave(session) else { return };
+        let left = async {
+            self.sender.ready().await?;
+            self.sender.send_request(request).await.map(drop)
+        };
+        drop(tokio::time::timeout(LEAVE_WAIT_MAX, left).await);
+    }
+
+    fn leave(&self, session: HeaderValue) -> Result<Request<Full<Bytes>>, LoadError> {
+        let shown = self.plan.credential.show("DELETE", &self.target)?;
+        let path = self.plan.url.path_and_query().map_or("/", |path| path.as_str());
+        let request = Request::delete(path)
+            .header(header::HOST, self.plan.url.authority().map_or("", |host| host.as_str()))
+            .header("mcp-protocol-version", self.plan.revision.as_str())
+            .header(SESSION_HEADER, session);
+        Ok(with(request, shown).body(Full::default())?)
     }
 
     async fn introduce(&mut self) -> Result<(), LoadError> {
@@ -109,7 +136,7 @@ impl Connection {
         method: &'static str,
         names_tool: bool,
     ) -> Result<Request<Full<Bytes>>, LoadError> {
-        let shown = self.plan.credential.show(&self.target)?;
+        let shown = self.plan.credential.show("POST", &self.target)?;
         let path = self.plan.url.path_and_query().map_or("/", |path| path.as_str());
         let mut request = Request::post(path)
             .header(header::HOST, self.plan.url.authority().map_or("", |host| host.as_str()))
@@ -127,14 +154,19 @@ impl Connection {
         if let Some(session) = &self.session {
             request = request.header(SESSION_HEADER, session);
         }
-        if let Some(authorization) = shown.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        if let Some(proof) = shown.proof {
-            request = request.header("dpop", proof);
-        }
-        Ok(request.body(Full::new(Bytes::from(message.to_string())))?)
+        Ok(with(request, shown).body(Full::new(Bytes::from(message.to_string())))?)
     }
+}
+
+/// The request with what it has to show.
+fn with(mut request: Builder, shown: Shown) -> Builder {
+    if let Some(authorization) = shown.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if let Some(proof) = shown.proof {
+        request = request.header("dpop", proof);
+    }
+    request
 }
 
 impl Drop for Connection {

@@ -83,12 +83,12 @@ impl Credential {
         Ok(Self { token, key })
     }
 
-    /// What to show for a POST to `target`.
-    pub(super) fn show(&self, target: &str) -> Result<Shown, CredentialError> {
+    /// What to show for a request to `target`.
+    pub(super) fn show(&self, method: &str, target: &str) -> Result<Shown, CredentialError> {
         let token = self.token.as_ref().map(|file| file.current()).transpose()?;
         let proof = match &self.key {
             Some(key) => {
-                Some(key.prove("POST", target, token.as_ref().map(|token| &token.hash))?)
+                Some(key.prove(method, target, token.as_ref().map(|token| &token.hash))?)
             }
             None => None,
         };

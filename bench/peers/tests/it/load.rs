@@ -1,6 +1,9 @@
 //! The load client against the echo server, and against servers that answer wrongly.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -56,6 +59,34 @@ async fn every_call_to_the_echo_server_comes_back_right() {
         assert_eq!((report.requests, report.errors, report.reconnects), (60, 0, 0), "{report:?}");
         assert!(report.p50_us > 0.0 && report.p50_us <= report.max_us);
     }
+}
+
+#[tokio::test]
+async fn every_session_is_closed_with_the_same_credential_it_was_opened_with() {
+    static OPEN: AtomicUsize = AtomicUsize::new(0);
+    async fn open(headers: HeaderMap, body: String) -> axum::response::Response {
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let known = headers.contains_key("mcp-session-id");
+        let text = &body["params"]["arguments"]["text"];
+        let result = serde_json::json!({ "content": [{ "type": "text", "text": text }] });
+        let answer = serde_json::json!({ "jsonrpc": "2.0", "id": body["id"], "result": result });
+        OPEN.fetch_add(usize::from(!known), Ordering::SeqCst);
+        let headers = [("content-type", "application/json"), ("mcp-session-id", "s")];
+        (headers, answer.to_string()).into_response()
+    }
+    async fn close(headers: HeaderMap) -> StatusCode {
+        let is_ours = headers.get("authorization").is_some_and(|value| value == "Bearer the-token");
+        OPEN.fetch_sub(usize::from(is_ours), Ordering::SeqCst);
+        StatusCode::NO_CONTENT
+    }
+    let url = serve(Router::new().route("/mcp", post(open).delete(close))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "the-token\n").unwrap();
+    let credential = Credential::load(Some(&token), None).unwrap();
+    let plan = Plan { credential, ..plan(&url, Revision::V2025_11_25) };
+    assert_eq!(load::run(plan).await.unwrap().errors, 0);
+    assert_eq!(OPEN.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

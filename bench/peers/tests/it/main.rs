@@ -1,4 +1,5 @@
 //! The fixtures as programs use them.
 
 mod conformance;
+mod forward;
 mod load;

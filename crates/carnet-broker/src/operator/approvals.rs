@@ -3,9 +3,7 @@
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use carnet_core::{
-    Approval, ApprovalFacts, ApprovalId, Asked, Document, Principal, Target, Verb, VerdictEffect,
-};
+use carnet_core::{Approval, ApprovalId, Asked, Verb};
 use serde_json::{Value, json};
 
 use super::tasks::instants;
@@ -19,12 +17,19 @@ pub(crate) fn routes() -> Router<Desk> {
         .route("/v1/approvals/{id}/deny", post(deny))
 }
 
+/// Those who read the registry see every question; others those they may answer.
 async fn list(
     State(desk): State<Desk>,
     Extension(operator): Extension<Operator>,
 ) -> Result<Json<Value>, Failure> {
-    desk.authorize(&operator, Verb::RegistryRead)?;
-    let waiting = desk.broker.pending_approvals();
+    let reads = desk.authorize(&operator, Verb::RegistryRead);
+    let mut waiting = desk.broker.pending_approvals();
+    if let Err(refused) = reads {
+        waiting.retain(|approval| desk.broker.check_may_approve(approval, &operator.0).is_ok());
+        if waiting.is_empty() {
+            return Err(refused);
+        }
+    }
     let shown: Vec<Value> = waiting.iter().map(|approval| desk.shown(approval)).collect();
     Ok(Json(json!(shown)))
 }
@@ -34,18 +39,24 @@ async fn show(
     Extension(operator): Extension<Operator>,
     Path(id): Path<ApprovalId>,
 ) -> Result<Json<Value>, Failure> {
-    desk.authorize(&operator, Verb::RegistryRead)?;
-    let approval = desk.broker.approval(&id)?;
-    Ok(Json(desk.shown(&approval)))
+    let reads = desk.authorize(&operator, Verb::RegistryRead);
+    let approval = desk.broker.approval(&id);
+    match (reads, approval) {
+        (Ok(()), approval) => Ok(Json(desk.shown(&*approval?))),
+        (Err(_), Ok(approval)) if desk.broker.check_may_approve(&approval, &operator.0).is_ok() => {
+            Ok(Json(desk.shown(&approval)))
+        }
+        // Whether there is such a question is not for them to know.
+        (Err(refused), _) => Err(refused),
+    }
 }
 
+/// What policy says of it, and who they are, is judged where the answer is recorded.
 async fn approve(
     State(desk): State<Desk>,
     Extension(operator): Extension<Operator>,
     Path(id): Path<ApprovalId>,
 ) -> Result<Json<Value>, Failure> {
-    let approval = desk.broker.approval(&id)?;
-    desk.authorize_approving(&operator, &approval)?;
     let (state, done) = desk.broker.approve(&id, &operator.0).await?;
     Ok(Json(json!({ "approval": id, "state": state, "instants": instants(&done) })))
 }
@@ -91,45 +102,5 @@ impl Desk {
             "answers": approval.answers, "asked_at": approval.asked_at, "expires": approval.expires,
             "decision": approval.decision,
         })
-    }
-
-    /// Approving is an operation like any other: policy may say who approves what.
-    fn authorize_approving(&self, operator: &Operator, approval: &Approval) -> Result<(), Failure> {
-        let Asked::Use { action, resource, arguments, .. } = &approval.question.of else {
-            return self.authorize(operator, Verb::RegistryRead);
-        };
-        let refused = |why: String| {
-            let status = axum::http::StatusCode::FORBIDDEN;
-            Failure::new(
-                status,
-                "not_permitted",
-                format!("{} may not approve this: {why}", operator.0),
-            )
-        };
-        let view = self.broker.view();
-        let reviewed = view.snapshot.resource(resource);
-        let registered = reviewed.and_then(|reviewed| reviewed.registered(action));
-        let (Some(reviewed), Some(registered)) = (reviewed, registered) else {
-            return Err(refused("the operation is not reviewed any more".into()));
-        };
-        let principal = Principal::User(operator.0.clone());
-        let principal = view.snapshot.principal_facts(&principal);
-        let principal = principal.ok_or_else(|| refused("they are not a known user".into()))?;
-        let held = view.snapshot.task(&approval.question.task);
-        let document = Document {
-            principal,
-            verb: Verb::ApprovalDecide,
-            target: Target::operation(reviewed, registered),
-            task: held.map(|held| carnet_core::task_facts(&held.task)),
-            approvals: ApprovalFacts::default(),
-            arguments: arguments.clone(),
-            now: self.broker.now().wall,
-        };
-        let verdict = view.policy.judge(&document);
-        match verdict.effect {
-            VerdictEffect::Permit => Ok(()),
-            _ if verdict.determining.is_empty() => Err(refused("no policy permits it".into())),
-            _ => Err(refused(format!("policy {:?} does not let them", verdict.determining))),
-        }
     }
 }

@@ -67,7 +67,8 @@ async fn find(broker: &Broker, id: &DecisionId) -> Result<(Leaf, Option<Leaf>), 
             let leaf = leaf?;
             match leaf.kind() {
                 Kind::Decision if leaf.id() == wanted => decision = Some(leaf),
-                Kind::Outcome if leaf.id() == wanted => outcome = Some(leaf),
+                // What a start says of an outcome nobody told comes after what was told.
+                Kind::Outcome if leaf.id() == wanted && outcome.is_none() => outcome = Some(leaf),
                 _ => {}
             }
         }

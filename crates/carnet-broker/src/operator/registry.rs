@@ -53,7 +53,13 @@ async fn status(
         "tasks_open": view.snapshot.tasks.len(),
         "approvals_waiting": desk.broker.pending_approvals().len(),
         "locks": view.snapshot.locks.values().collect::<Vec<_>>(),
-        "ledger": { "leaves": desk.broker.ledger().size(), "writable": desk.broker.ledger().is_writable() },
+        "ledger": {
+            "leaves": desk.broker.ledger().size(),
+            "writable": desk.broker.ledger().is_writable(),
+            "problem": desk.broker.outbox_problem().as_deref(),
+            "changes_waiting": desk.broker.changes_waiting(),
+        },
+        "holding": desk.broker.is_holding(),
     })))
 }
 

@@ -3,16 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use carnet_core::UserName;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tower::Layer;
 
 use super::{Inspect, Operator, router};
 use crate::broker::Broker;
+
+/// The most operators' connections at once.
+const CONNECTIONS_MAX: usize = 256;
+/// The most connections of others that are told so at once; the rest are just closed. Anyone on the
+/// machine may connect: none of them may keep an operator from the brakes.
+const STRANGERS_MAX: usize = 8;
+/// How long a stranger has, and an operator to send the head of a request.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(2);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait where a connection cannot be accepted: it is for want of something.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Which user a uid is.
 pub type Operators = BTreeMap<u32, UserName>;
@@ -45,35 +58,47 @@ pub async fn serve(
 }
 
 async fn accept_forever(listener: UnixListener, router: axum::Router, operators: Operators) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection of an operator could not be accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
         let Ok(peer) = stream.peer_cred() else { continue };
         let Some(user) = operators.get(&peer.uid()) else {
-            tracing::warn!(
-                uid = peer.uid(),
-                "an unknown uid on the operators' socket was turned away"
-            );
-            tokio::spawn(turn_away(stream, peer.uid()));
+            if let Ok(room) = Arc::clone(&strangers).try_acquire_owned() {
+                tokio::spawn(async move {
+                    let told = turn_away(stream, peer.uid());
+                    let _ = tokio::time::timeout(STRANGER_TIMEOUT, told).await;
+                    drop(room);
+                });
+            }
+            continue;
+        };
+        let Ok(room) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::warn!(%user, "too many operators' connections: one was closed");
             continue;
         };
         let service = axum::Extension(Operator(user.clone())).layer(router.clone());
         tokio::spawn(async move {
-            let connection = auto::Builder::new(TokioExecutor::new());
+            let mut connection = auto::Builder::new(TokioExecutor::new());
+            connection.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             let service = TowerToHyperService::new(service);
             if let Err(error) = connection.serve_connection(TokioIo::new(stream), service).await {
                 tracing::debug!(%error, "an operator's connection ended");
             }
+            drop(room);
         });
     }
 }
 
 async fn turn_away(stream: UnixStream, uid: u32) {
+    tracing::warn!(uid, "an unknown uid on the operators' socket was turned away");
     let message = format!("uid {uid} is no operator: add it under `[[user]]` in carnet.toml");
     let failure =
         super::Failure::new(axum::http::StatusCode::FORBIDDEN, "not_an_operator", message);

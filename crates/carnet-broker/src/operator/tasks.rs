@@ -1,5 +1,7 @@
 //! Tasks, grants and locks.
 
+use std::collections::VecDeque;
+
 use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
@@ -16,8 +18,10 @@ use crate::error::BrokerError;
 use crate::item::Item;
 use crate::work::OpenTask;
 
-/// How many records of history are looked through for one task or list.
+/// The most records of history one answer holds: the newest.
 const HISTORY_MAX: usize = 1_000;
+/// How many records are read at a time.
+const PAGE: usize = 256;
 
 pub(crate) fn routes() -> Router<Desk> {
     Router::new()
@@ -93,11 +97,13 @@ async fn list(
 ) -> Result<Json<Value>, Failure> {
     desk.authorize(&operator, Verb::RegistryRead)?;
     if which.all {
-        let tasks = desk.history(Kind::Task).await?.into_iter().filter_map(|item| match item {
-            Item::Task(task) => Some(task),
-            _ => None,
-        });
-        return Ok(Json(json!(tasks.collect::<Vec<Task>>())));
+        let tasks: Vec<Task> = desk
+            .history(Kind::Task, |item| match item {
+                Item::Task(task) => Some(task),
+                _ => None,
+            })
+            .await?;
+        return Ok(Json(json!(tasks)));
     }
     let view = desk.broker.view();
     let tasks: Vec<&Task> = view.snapshot.tasks.values().map(|held| &held.task).collect();
@@ -169,7 +175,7 @@ pub(crate) fn instants(done: &Done) -> Value {
         "committed": done.committed_at,
         "effective": done.effective_at,
         // Nothing is left at a target: this version hands out no leases.
-        "complete": done.effective_at,
+        "complete": done.complete_at,
     })
 }
 
@@ -184,29 +190,37 @@ impl Desk {
         Ok(Item::decode(&record.key, &record.value)?)
     }
 
-    async fn history(&self, kind: Kind) -> Result<Vec<Item>, Failure> {
-        let mut items = Vec::new();
+    /// The newest records of a kind that `wanted` keeps: ids are in the order they were made.
+    async fn history<T>(
+        &self,
+        kind: Kind,
+        wanted: impl Fn(Item) -> Option<T>,
+    ) -> Result<Vec<T>, Failure> {
+        let mut items = VecDeque::new();
         let mut after: Option<String> = None;
-        while items.len() < HISTORY_MAX {
-            let page = self.broker.store.list(kind, after.as_deref(), 256).await;
+        loop {
+            let page = self.broker.store.list(kind, after.as_deref(), PAGE).await;
             let page = page.map_err(BrokerError::from)?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.id.clone());
             for record in &page {
-                items.extend(Item::decode(&record.key, &record.value)?);
+                let item = Item::decode(&record.key, &record.value)?;
+                items.extend(item.and_then(&wanted));
             }
+            let excess = items.len().saturating_sub(HISTORY_MAX);
+            items.drain(..excess);
         }
-        Ok(items)
+        Ok(items.into())
     }
 
     async fn grants_of(&self, task: &TaskId) -> Result<Vec<Grant>, Failure> {
         if let Some(held) = self.broker.view().snapshot.task(task) {
             return Ok(held.grants.clone());
         }
-        let grants = self.history(Kind::Grant).await?.into_iter().filter_map(|item| match item {
+        let grants = self.history(Kind::Grant, |item| match item {
             Item::Grant(grant) if grant.task == *task => Some(grant),
             _ => None,
         });
-        Ok(grants.collect())
+        grants.await
     }
 }

@@ -1,9 +1,12 @@
 //! Answering: what a person says, checked against who they are, and what follows from it.
 
 use carnet_core::{
-    Allowance, Approval, ApprovalEvent, ApprovalId, ApprovalState, Approved, Approver, Asked,
-    Grant, GrantEvent, GrantId, GrantState, Operation, Principal, Reason, Timestamp, UserName,
+    Allowance, Approval, ApprovalEvent, ApprovalFacts, ApprovalId, ApprovalState, Approved,
+    Approver, Arguments, Asked, Document, Grant, GrantEvent, GrantId, GrantState, LockTarget,
+    Operation, Principal, Reason, Registered, Resource, Snapshot, Target, Timestamp, UserName,
+    Verb, VerdictEffect, View, task_facts,
 };
+use carnet_ledger::fault_point;
 use serde_json::json;
 
 use crate::broker::{Broker, Done};
@@ -12,6 +15,7 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
+use crate::work::open::matching;
 
 impl Broker {
     /// Records a person's yes. It yields exactly one use of exactly what was asked.
@@ -20,7 +24,10 @@ impl Broker {
         id: &ApprovalId,
         by: &UserName,
     ) -> Result<(ApprovalState, Done), BrokerError> {
-        self.answer(id, by, true).await
+        fault_point("approve.before");
+        let answered = self.answer(id, by, true).await?;
+        fault_point("approve.after");
+        Ok(answered)
     }
 
     /// Records a person's no. A brake: it needs no policy and no eligibility.
@@ -32,6 +39,13 @@ impl Broker {
         self.answer(id, by, false).await
     }
 
+    /// Whether `by` may say yes to it: who they are, and what policy lets them answer.
+    pub fn check_may_approve(&self, approval: &Approval, by: &UserName) -> Result<(), BrokerError> {
+        let (view, now) = (self.view(), self.now().wall);
+        self.in_force(|state| check_eligible(state, approval, by, now))?;
+        check_permitted(&view, approval, by, now)
+    }
+
     async fn answer(
         &self,
         id: &ApprovalId,
@@ -39,10 +53,15 @@ impl Broker {
         yes: bool,
     ) -> Result<(ApprovalState, Done), BrokerError> {
         let principal = Principal::User(by.clone());
+        if yes {
+            // The question never changes: what policy says of it need not be asked while composing.
+            let (approval, now) = (self.approval(id)?, self.now().wall);
+            check_permitted(&self.view(), &approval, by, now)?;
+        }
         self.transact(&principal, |state, draft, now| {
             let approval = known(state, id)?;
             if yes {
-                check_eligible(state, &approval, by)?;
+                check_eligible(state, &approval, by, now)?;
             } else {
                 draft.brakes();
             }
@@ -69,19 +88,94 @@ fn known(state: &State, id: &ApprovalId) -> Result<Approval, BrokerError> {
     Ok((**approval).clone())
 }
 
-fn check_eligible(state: &State, approval: &Approval, by: &UserName) -> Result<(), BrokerError> {
+/// Whether `by` is one of those whose yes counts: a known person, not locked, among those named, and
+/// neither the subject nor in the delegation chain of a task that is live.
+fn check_eligible(
+    state: &State,
+    approval: &Approval,
+    by: &UserName,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
     let task = &approval.question.task;
-    let over = || BrokerError::refused(Reason::TaskUnknown, format!("{task} is over"));
-    let view = state.snapshot.tasks.get(task).ok_or_else(over)?;
-    let agent = state.snapshot.agents.get(&view.task.agent).ok_or_else(over)?;
+    let over = |reason| BrokerError::refused(reason, format!("{task} is not live: {reason}"));
+    let view = state.snapshot.check_task(task, now).map_err(over)?;
+    let agent = state.snapshot.agents.get(&view.task.agent);
+    let agent = agent.ok_or_else(|| over(Reason::AgentUnknown))?;
     let user = state.snapshot.users.get(by).ok_or_else(|| BrokerError::Missing {
         kind: "user",
         id: by.to_string(),
         hint: "add them under `[[user]]` in carnet.toml",
     })?;
+    if state.snapshot.is_locked(&LockTarget::User(by.clone())) {
+        return Err(BrokerError::refused(Reason::Locked, format!("{by} is locked")));
+    }
     let approver = Approver { user: by, teams: &user.teams };
-    approval.check_approver(approver, &view.task.subject, &agent.owner.to_string())?;
+    let chain = state.snapshot.delegators(task);
+    let owner = agent.owner.to_string();
+    approval.check_approver(approver, &view.task.subject, &chain, &owner)?;
     Ok(())
+}
+
+/// Whether policy lets `by` answer this: asked for every operation the answer would allow.
+fn check_permitted(
+    view: &View,
+    approval: &Approval,
+    by: &UserName,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
+    let snapshot = &view.snapshot;
+    let refused = |reason: Reason, why: &str| {
+        BrokerError::refused(reason, format!("{by} may not approve this: {why}"))
+    };
+    let principal = snapshot.principal_facts(&Principal::User(by.clone()));
+    let principal = principal
+        .ok_or_else(|| refused(Reason::PolicyDoesNotPermit, "they are not a known user"))?;
+    let (operations, arguments) = operations_of(snapshot, approval);
+    if operations.is_empty() {
+        return Err(refused(Reason::Unreviewed, "what it is about is not reviewed any more"));
+    }
+    let held = snapshot.task(&approval.question.task);
+    for (resource, registered) in operations {
+        let document = Document {
+            principal: principal.clone(),
+            verb: Verb::ApprovalDecide,
+            target: Target::operation(resource, registered),
+            task: held.map(|held| task_facts(&held.task)),
+            approvals: ApprovalFacts::default(),
+            arguments: arguments.clone(),
+            now,
+        };
+        let verdict = view.policy.judge(&document);
+        match verdict.effect {
+            VerdictEffect::Permit => {}
+            _ if verdict.determining.is_empty() => {
+                return Err(refused(Reason::PolicyDoesNotPermit, "no policy permits it"));
+            }
+            _ => {
+                let why = format!("policy {:?} does not let them", verdict.determining);
+                return Err(refused(Reason::PolicyForbids, &why));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The reviewed operations an answer would allow, with the arguments that are asked about.
+fn operations_of<'a>(
+    snapshot: &'a Snapshot,
+    approval: &'a Approval,
+) -> (Vec<(&'a Resource, &'a Registered)>, Arguments) {
+    match &approval.question.of {
+        Asked::Use { action, resource, arguments, .. } => {
+            let resource = snapshot.resource(resource);
+            let found =
+                resource.and_then(|resource| Some((&**resource, resource.registered(action)?)));
+            (found.into_iter().collect(), arguments.clone())
+        }
+        Asked::Allowance { allowance, .. } => {
+            (matching(snapshot, allowance).collect(), Arguments::default())
+        }
+    }
 }
 
 /// What follows from the answer for the grant that waits, or for the one that is to be made.
@@ -107,7 +201,8 @@ fn follow(
 }
 
 fn approved(approval: &Approval) -> Approved {
-    Approved { approval: approval.id.clone(), by: approval.approvers() }
+    let instance = approval.question.instance.clone();
+    Approved { approval: approval.id.clone(), by: approval.approvers(), instance }
 }
 
 fn add_exact_grant(
@@ -116,7 +211,8 @@ fn add_exact_grant(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<(), BrokerError> {
-    let Asked::Use { action, resource, pin, arguments, draws_on, .. } = &approval.question.of
+    let Asked::Use { action, resource, path, effect, pin, arguments, draws_on } =
+        &approval.question.of
     else {
         return Ok(());
     };
@@ -127,7 +223,7 @@ fn add_exact_grant(
     };
     let reviewed = state.snapshot.resources.get(resource).ok_or_else(unreviewed)?;
     let registered = reviewed.registered(action).ok_or_else(unreviewed)?;
-    if registered.pin != *pin {
+    if (registered.pin, registered.path, registered.effect) != (*pin, *path, *effect) {
         return Err(unreviewed());
     }
     let operation = Operation::new(resource.clone(), registered, arguments.clone())

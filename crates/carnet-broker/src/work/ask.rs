@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carnet_core::{
     Approval, ApprovalId, ApprovalState, ApprovalTerms, Asked, DecisionId, Digest, Grant,
-    InstanceId, Operation, Question, Reason, TaskId, Timestamp,
+    InstanceId, Operation, QUESTIONS_PENDING_MAX, Question, Reason, TaskId, Timestamp,
 };
 use carnet_core::{GrantId, Principal};
 use carnet_ledger::Sealed;
@@ -45,10 +45,17 @@ impl Broker {
     /// Puts the question, or finds the one that already waits for exactly this.
     pub async fn ask(&self, ask: AskUse) -> Result<ApprovalId, BrokerError> {
         let by = Principal::Agent(ask.agent.clone());
-        let (id, _) = self
-            .transact(&by, |state, draft, now| {
+        let lane = self.lanes.enter(&Some(&ask.task)).await;
+        let (id, made) = self
+            .commit(&by, |state, draft, now| {
+                check_askable(state, &ask, now)?;
                 if let Some(known) = same_question(state, &ask, now)? {
                     return Ok(known);
+                }
+                let waiting = state.asked_of(&ask.task).count();
+                if waiting >= usize::try_from(QUESTIONS_PENDING_MAX).unwrap_or(0) {
+                    let detail = format!("{} has {waiting} questions waiting", ask.task);
+                    return Err(BrokerError::refused(Reason::QuestionsPending, detail));
                 }
                 let approval = question(&ask, now)?;
                 let id = approval.id.clone();
@@ -56,6 +63,8 @@ impl Broker {
                 Ok(id)
             })
             .await?;
+        self.follow_in_lane(&made, lane).await?;
+        self.take_effect(made).await?;
         Ok(id)
     }
 
@@ -79,9 +88,10 @@ impl Broker {
         }
     }
 
-    /// The approval with `id`.
+    /// The approval with `id`, as far as it is in force: a yes whose record is not durable yet is not.
     pub fn approval(&self, id: &ApprovalId) -> Result<std::sync::Arc<Approval>, BrokerError> {
-        self.state().approvals.get(id).cloned().ok_or_else(|| BrokerError::Missing {
+        let known = self.in_force(|state| state.approvals.get(id).cloned());
+        known.ok_or_else(|| BrokerError::Missing {
             kind: "approval",
             id: id.to_string(),
             hint: "its task is over, or it never existed; see `carnet approvals`",
@@ -90,7 +100,18 @@ impl Broker {
 
     /// The approvals that wait for people.
     pub fn pending_approvals(&self) -> Vec<std::sync::Arc<Approval>> {
-        self.state().pending_approvals(self.now().wall)
+        let now = self.now().wall;
+        self.in_force(|state| state.pending_approvals(now))
+    }
+}
+
+/// A question is put for a task that is live and the asker's own.
+fn check_askable(state: &State, ask: &AskUse, now: Timestamp) -> Result<(), BrokerError> {
+    let why = |reason| BrokerError::refused(reason, format!("{} is not live any more", ask.task));
+    let view = state.snapshot.check_task(&ask.task, now).map_err(why)?;
+    match view.task.agent == ask.agent {
+        true => Ok(()),
+        false => Err(why(Reason::TaskOfAnother)),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Ending work: closing a task and everything below it, and setting and lifting locks.
 
 use carnet_core::{
-    ApprovalEvent, ApprovalState, Closure, GrantEvent, Lock, LockEvent, LockId, LockState,
-    LockTarget, Principal, TaskEvent, TaskId, TaskState, Timestamp, UserName,
+    ApprovalEvent, Closure, GrantEvent, Lock, LockEvent, LockId, LockState, LockTarget, Principal,
+    Task, TaskEvent, TaskId, TaskState, Timestamp, UserName,
 };
+use carnet_ledger::fault_point;
 use serde_json::json;
 
 use crate::broker::{Broker, Done};
@@ -13,34 +14,59 @@ use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
 
+/// How many commits one closing may take: each does as much as fits in it.
+const STEPS_MAX: usize = 10_000;
+/// The most of an operator's reason that is kept with a lock.
+const REASON_CHARS_MAX: usize = 512;
+
 impl Broker {
     /// Closes a task and every task below it. A brake: no policy can disable it.
     ///
-    /// This version hands out no leases, so nothing is left at a target once the live connections
-    /// are closed, and the task is drained in the same commit.
+    /// Nothing in it is permitted once the first commit is in force; what does not fit in that one is
+    /// taken back in further ones, and the task is closing until then. This version hands out no
+    /// leases, so nothing is left at a target once the live connections are closed.
     pub async fn close_task(
         &self,
         id: &TaskId,
         closure: Closure,
         by: &Principal,
     ) -> Result<Done, BrokerError> {
-        let (_, done) = self
-            .transact(by, |state, draft, now| {
-                draft.brakes();
-                if !state.snapshot.tasks.contains_key(id) {
-                    return Err(BrokerError::Missing {
-                        kind: "open task",
-                        id: id.to_string(),
-                        hint: "it is closed already or never existed; see `carnet task list`",
-                    });
-                }
-                for task in state.subtree(id) {
-                    close_one(state, draft, &task, closure, now)?;
-                }
-                Ok(())
-            })
-            .await?;
+        fault_point("close.before");
+        let (mut left, mut done) = self.close_step(id, closure, by, true).await?;
+        for _ in 0..STEPS_MAX {
+            if !left {
+                break;
+            }
+            let step = self.close_step(id, closure, by, false).await?;
+            left = step.0;
+            done.complete_at = step.1.complete_at;
+            // All of it is durable, or it is not.
+            done.revision = done.revision.and(step.1.revision);
+        }
+        fault_point("close.after");
         Ok(done)
+    }
+
+    /// Does as much of a closing as fits in one commit, and tells whether something is left.
+    async fn close_step(
+        &self,
+        id: &TaskId,
+        closure: Closure,
+        by: &Principal,
+        is_first: bool,
+    ) -> Result<(bool, Done), BrokerError> {
+        self.transact(by, |state, draft, now| {
+            draft.brakes();
+            if is_first && !state.snapshot.tasks.contains_key(id) {
+                return Err(BrokerError::Missing {
+                    kind: "open task",
+                    id: id.to_string(),
+                    hint: "it is closed already or never existed; see `carnet task list`",
+                });
+            }
+            close_below(state, draft, id, closure, now)
+        })
+        .await
     }
 
     /// Sets a lock. A brake: no policy can disable it.
@@ -50,7 +76,17 @@ impl Broker {
         reason: String,
         by: &UserName,
     ) -> Result<(LockId, Done), BrokerError> {
+        if let LockTarget::TrustDomain(domain) = &target
+            && *domain != self.trust_domain.as_str()
+        {
+            let problem = format!(
+                "no agent of Carnet's is of `{domain}`: a lock on {} stops all of them",
+                self.trust_domain
+            );
+            return Err(BrokerError::invalid("target", problem));
+        }
         let id = LockId::from_bits(fresh_bits());
+        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
         let (_, done) = self
             .transact(&Principal::User(by.clone()), |_, draft, now| {
                 draft.brakes();
@@ -88,34 +124,78 @@ impl Broker {
     }
 }
 
-/// Closes one task: its live grants are revoked, its waiting questions cancelled.
-pub(crate) fn close_one(
+/// Closes as much of a task and what is below it as fits in one commit, and tells whether something
+/// is left. The task itself is then closing, so that nothing below it is permitted either.
+pub(crate) fn close_below(
+    state: &State,
+    draft: &mut Draft<'_>,
+    root: &TaskId,
+    closure: Closure,
+    now: Timestamp,
+) -> Result<bool, BrokerError> {
+    // From the leaves up: a task is closed when nothing is left below it.
+    for id in state.subtree(root).iter().rev() {
+        if close_one(state, draft, id, closure, now)? {
+            continue;
+        }
+        if let Some(view) = state.snapshot.tasks.get(root)
+            && !view.task.is_over()
+        {
+            let (task, effects) = view.task.clone().apply(TaskEvent::Close(closure), now)?;
+            draft.transition(Item::Task(task), &effects, json!({ "closure": closure.as_str() }))?;
+        }
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// Closes one task: its live grants are revoked, its waiting questions cancelled. Tells whether all
+/// of it fitted.
+fn close_one(
     state: &State,
     draft: &mut Draft<'_>,
     id: &TaskId,
     closure: Closure,
     now: Timestamp,
-) -> Result<(), BrokerError> {
+) -> Result<bool, BrokerError> {
     let Some(view) = state.snapshot.tasks.get(id) else {
-        return Ok(());
+        return Ok(true);
     };
     for grant in &view.grants {
         if let Ok((grant, effects)) = grant.clone().apply(GrantEvent::Revoke, now) {
+            if !draft.has_room() {
+                return Ok(false);
+            }
             draft.transition(Item::Grant(grant), &effects, json!({ "task": id }))?;
         }
     }
-    let waiting = state
-        .approvals
-        .values()
-        .filter(|approval| approval.question.task == *id && approval.state == ApprovalState::Asked);
-    for approval in waiting {
+    for approval in state.asked_of(id) {
+        if !draft.has_room() {
+            return Ok(false);
+        }
         let (approval, effects) = (**approval).clone().apply(ApprovalEvent::Cancel, now)?;
         draft.transition(Item::Approval(Box::new(approval)), &effects, json!({ "task": id }))?;
     }
-    let task = view.task.clone();
+    if !draft.has_room() {
+        return Ok(false);
+    }
+    end(draft, view.task.clone(), closure, now)?;
+    Ok(true)
+}
+
+fn end(
+    draft: &mut Draft<'_>,
+    task: Task,
+    closure: Closure,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
     let (task, closing) = match task.state {
         TaskState::Closing { .. } => (task, Vec::new()),
         _ => task.apply(TaskEvent::Close(closure), now)?,
+    };
+    let closure = match &task.state {
+        TaskState::Closing { closure, .. } => *closure,
+        _ => closure,
     };
     let (task, closed) = task.apply(TaskEvent::Drain, now)?;
     let effects: Vec<_> = closing.into_iter().chain(closed).collect();

@@ -3,9 +3,10 @@
 mod answer;
 pub(crate) mod ask;
 pub(crate) mod close;
-mod open;
+pub(crate) mod open;
+mod prune;
 mod reserve;
-mod sweep;
+pub(crate) mod sweep;
 mod token;
 
 pub use ask::AskUse;

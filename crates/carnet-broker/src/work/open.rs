@@ -1,12 +1,12 @@
 //! Opening a task: nobody can open one wider than policy lets them give.
 
-use carnet_core::{AgentName, Registered, Resource};
+use carnet_core::{AgentName, Closure, Digest, LockTarget, Registered, Resource};
 use carnet_core::{
     Allowance, ApprovalFacts, ApprovalTerms, Approve, Arguments, Document, Grant, GrantEvent,
     GrantId, GrantState, Intent, Path, Principal, Reason, Snapshot, Target, Task, TaskEvent,
     TaskFacts, TaskId, TaskState, Timestamp, Verb, VerdictEffect, View, on_use_terms,
 };
-use carnet_ledger::Sealed;
+use carnet_ledger::{Sealed, fault_point};
 use serde_json::json;
 
 use crate::broker::{Broker, Done};
@@ -23,6 +23,8 @@ const DEADLINE_S_DEFAULT: u32 = 30 * 60;
 const DEADLINE_S_MAX: u32 = 8 * 60 * 60;
 /// The most tasks one agent may have open at once.
 const TASKS_OPEN_MAX: usize = 256;
+/// How many grants are written in one commit, each with its question.
+const GRANTS_A_STEP: usize = 20;
 
 /// A request to open a task.
 #[derive(Debug, Clone)]
@@ -54,32 +56,98 @@ impl Broker {
             return Err(BrokerError::refused(Reason::SnapshotStale, "this node's view is stale"));
         }
         check_parties(&view.snapshot, &request)?;
-        check_bounds(&view.snapshot, &request)?;
-        let plan = plan_grants(&view, &request, now.wall)?;
-        let id = TaskId::from_bits(fresh_bits());
-        let policy = view.policy.digest();
-        let (_, done) = self
-            .transact(&request.opened_by, |state, draft, now| {
-                let (task, _) = propose(&request, id.clone(), now);
-                let (task, effects) = task.apply(TaskEvent::Open, now)?;
-                let deadline = task.deadline;
-                draft.put(Item::Task(task))?;
-                draft.widens();
-                record_opening(draft, &request, &id, &effects);
-                for planned in &plan {
-                    add_grant(state, draft, &id, planned, deadline, policy, now)?;
+        check_bounds(&request)?;
+        let opening = Opening {
+            id: TaskId::from_bits(fresh_bits()),
+            plan: plan_grants(&view, &request, now.wall)?,
+            policy: view.policy.digest(),
+            request,
+        };
+        fault_point("open.before");
+        let lane = self.lanes.enter(&opening.request.agent).await;
+        let mut done = self.open_step(&opening, 0).await?;
+        drop(lane);
+        for step in 1..opening.steps() {
+            done = match self.open_step(&opening, step).await {
+                Ok(done) => done,
+                // It was never open: what is there of it is taken back.
+                Err(error) => {
+                    let by = &opening.request.opened_by;
+                    let _ = self.close_task(&opening.id, Closure::Failed, by).await;
+                    return Err(error);
                 }
-                Ok(())
+            };
+        }
+        fault_point("open.after");
+        Ok((opening.id, done))
+    }
+
+    /// Writes one part of the plan. The first proposes the task, the last opens it: nothing in it is
+    /// permitted before.
+    async fn open_step(&self, opening: &Opening, step: usize) -> Result<Done, BrokerError> {
+        let (_, done) = self
+            .transact(&opening.request.opened_by, |state, draft, now| {
+                draft.widens();
+                opening.compose(state, draft, step, now)
             })
             .await?;
-        Ok((id, done))
+        Ok(done)
     }
 }
 
-fn propose(request: &OpenTask, id: TaskId, now: Timestamp) -> (Task, Timestamp) {
+/// A task about to be opened.
+struct Opening {
+    request: OpenTask,
+    id: TaskId,
+    plan: Vec<Planned>,
+    policy: Digest,
+}
+
+impl Opening {
+    fn steps(&self) -> usize {
+        self.plan.len().div_ceil(GRANTS_A_STEP).max(1)
+    }
+
+    fn compose(
+        &self,
+        state: &State,
+        draft: &mut Draft<'_>,
+        step: usize,
+        now: Timestamp,
+    ) -> Result<(), BrokerError> {
+        let task = match step {
+            0 => {
+                check_room(state, &self.request)?;
+                propose(&self.request, self.id.clone(), now)
+            }
+            _ => {
+                let gone = || BrokerError::refused(Reason::TaskUnknown, "it was closed meanwhile");
+                state.snapshot.task(&self.id).ok_or_else(gone)?.task.clone()
+            }
+        };
+        let (deadline, is_last) = (task.deadline, step + 1 >= self.steps());
+        let task = match is_last {
+            true => {
+                let (task, effects) = task.apply(TaskEvent::Open, now)?;
+                record_opening(draft, &self.request, &self.id, &effects);
+                task
+            }
+            false => task,
+        };
+        // The task before its grants: those of a task nobody knows are history.
+        if step == 0 || is_last {
+            draft.put(Item::Task(task))?;
+        }
+        for planned in self.plan.iter().skip(step * GRANTS_A_STEP).take(GRANTS_A_STEP) {
+            add_grant(draft, &self.id, planned, deadline, self.policy, now)?;
+        }
+        Ok(())
+    }
+}
+
+fn propose(request: &OpenTask, id: TaskId, now: Timestamp) -> Task {
     let deadline_s = request.intent.deadline_s.unwrap_or(DEADLINE_S_DEFAULT);
-    let deadline = now.plus_s(i64::from(deadline_s));
-    let task = Task {
+    Task {
         id,
         agent: request.agent.clone(),
         subject: request.subject.clone(),
@@ -89,13 +157,25 @@ fn propose(request: &OpenTask, id: TaskId, now: Timestamp) -> (Task, Timestamp) 
         parent: None,
         depth: 0,
         opened_at: now,
-        deadline,
+        deadline: now.plus_s(i64::from(deadline_s)),
         calls_max: request.intent.budget.as_ref().and_then(|budget| budget.calls),
         calls_spent: 0,
         marked: false,
         state: TaskState::Proposed,
-    };
-    (task, deadline)
+    }
+}
+
+/// How many tasks of the agent are open already; of its own standing ones there is one.
+fn check_room(state: &State, request: &OpenTask) -> Result<(), BrokerError> {
+    let tasks = state.snapshot.tasks.values();
+    let mine = tasks.filter(|view| view.task.agent == request.agent);
+    if mine.count() >= TASKS_OPEN_MAX {
+        return Err(BrokerError::refused(
+            Reason::BudgetSpent,
+            format!("agent {} has {TASKS_OPEN_MAX} tasks open: close some first", request.agent),
+        ));
+    }
+    Ok(())
 }
 
 fn record_opening(
@@ -123,12 +203,11 @@ fn record_opening(
 
 /// Adds one grant: active where nobody need be asked, pending where a person must.
 fn add_grant(
-    _state: &State,
     draft: &mut Draft<'_>,
     task: &TaskId,
     planned: &Planned,
     deadline: Timestamp,
-    policy: carnet_core::Digest,
+    policy: Digest,
     now: Timestamp,
 ) -> Result<(), BrokerError> {
     let expires = planned.allowance.expires_s.map(|s| now.plus_s(i64::from(s)));
@@ -171,6 +250,16 @@ fn check_parties(snapshot: &Snapshot, request: &OpenTask) -> Result<(), BrokerEr
         let hint = "add them under `[[user]]` in carnet.toml";
         return Err(BrokerError::Missing { kind: "user", id: user.to_string(), hint });
     }
+    let is_locked = |party: &Principal| match party {
+        Principal::User(user) => snapshot.is_locked(&LockTarget::User(user.clone())),
+        Principal::Agent(agent) => snapshot.is_locked(&LockTarget::Agent(agent.clone())),
+    };
+    let agent = Principal::Agent(request.agent.clone());
+    if let Some(party) =
+        [&agent, &request.subject, &request.opened_by].into_iter().find(|party| is_locked(party))
+    {
+        return Err(BrokerError::refused(Reason::Locked, format!("{party} is locked")));
+    }
     match &request.opened_by {
         Principal::User(_) => Ok(()),
         Principal::Agent(opener) => check_own_task(opener, request),
@@ -199,7 +288,7 @@ fn check_own_task(opener: &AgentName, request: &OpenTask) -> Result<(), BrokerEr
     Ok(())
 }
 
-fn check_bounds(snapshot: &Snapshot, request: &OpenTask) -> Result<(), BrokerError> {
+fn check_bounds(request: &OpenTask) -> Result<(), BrokerError> {
     let deadline_s = request.intent.deadline_s.unwrap_or(DEADLINE_S_DEFAULT);
     if deadline_s == 0 || deadline_s > DEADLINE_S_MAX {
         return Err(BrokerError::invalid(
@@ -220,13 +309,6 @@ fn check_bounds(snapshot: &Snapshot, request: &OpenTask) -> Result<(), BrokerErr
                 "this version cannot measure it and will not pretend to: remove it, or bound `calls`",
             ));
         }
-    }
-    let mine = snapshot.tasks.values().filter(|view| view.task.agent == request.agent);
-    if mine.count() >= TASKS_OPEN_MAX {
-        return Err(BrokerError::refused(
-            Reason::BudgetSpent,
-            format!("agent {} has {TASKS_OPEN_MAX} tasks open: close some first", request.agent),
-        ));
     }
     Ok(())
 }
@@ -281,7 +363,8 @@ fn plan_grant(
     Ok(Planned { allowance: allowance.clone(), terms: asked })
 }
 
-fn matching<'a>(
+/// The reviewed operations `allowance` speaks of.
+pub(crate) fn matching<'a>(
     snapshot: &'a Snapshot,
     allowance: &'a Allowance,
 ) -> impl Iterator<Item = (&'a Resource, &'a Registered)> {

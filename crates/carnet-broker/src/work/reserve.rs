@@ -5,8 +5,9 @@ use carnet_core::{
     Charge, DecisionId, Grant, GrantEvent, Principal, Reason, ReservationId, Task, TaskEvent,
     TaskId, Timestamp,
 };
-use carnet_ledger::Entry;
+use carnet_ledger::{Entry, fault_point};
 use carnet_store::Key;
+use serde_json::json;
 
 use crate::broker::Broker;
 use crate::clock::fresh_bits;
@@ -14,6 +15,7 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::{Item, Reservation};
 use crate::state::State;
+use crate::transact::Made;
 
 /// What to set aside, and the decision that wants it.
 #[derive(Debug, Clone)]
@@ -37,7 +39,9 @@ impl Broker {
     pub async fn reserve(&self, reserve: Reserve) -> Result<ReservationId, BrokerError> {
         let by = Principal::Agent(reserve.agent.clone());
         let id = ReservationId::from_bits(fresh_bits());
-        self.transact(&by, |state, draft, now| {
+        fault_point("reserve.before");
+        let lane = self.lanes.enter(&Some(&reserve.task)).await;
+        let made = self.commit(&by, |state, draft, now| {
             take(state, draft, &reserve, now)?;
             draft.put(Item::Reservation(Reservation {
                 id: id.clone(),
@@ -46,11 +50,41 @@ impl Broker {
                 charges: reserve.charges.clone(),
                 counts_call: reserve.counts_call,
             }))?;
+            // The decision's record must be in the ledger before the operation is forwarded.
+            draft.widens();
             draft.entry(reserve.entry.clone());
             Ok(())
-        })
-        .await?;
+        });
+        let made = made.await?.1;
+        self.follow_in_lane(&made, lane).await?;
+        let in_force = self.take_effect(made).await;
+        fault_point("reserve.after");
+        if let Err(error) = in_force {
+            self.withdraw(&reserve, &id).await;
+            return Err(error);
+        }
         Ok(id)
+    }
+
+    /// Keeps the lane until the latest state has the change, so that the next in it sees it.
+    pub(crate) async fn follow_in_lane(
+        &self,
+        made: &Made,
+        lane: Option<tokio::sync::MutexGuard<'_, ()>>,
+    ) -> Result<(), BrokerError> {
+        if let Made::Stored { committed, .. } = made {
+            self.settle_in(committed.revision).await?;
+        }
+        drop(lane);
+        Ok(())
+    }
+
+    /// Gives back what was set aside for an operation that will not be forwarded, because its
+    /// decision could not be recorded. Where that fails too it stays spent.
+    async fn withdraw(&self, reserve: &Reserve, id: &ReservationId) {
+        if let Err(error) = self.settle(id, &reserve.agent, false, true).await {
+            tracing::warn!(%error, reservation = %id, "a reservation stays spent");
+        }
     }
 
     /// Settles a reservation. Only what was surely never forwarded is given back.
@@ -60,7 +94,24 @@ impl Broker {
         agent: &carnet_core::AgentName,
         forwarded: bool,
     ) -> Result<(), BrokerError> {
-        self.transact(&Principal::Agent(agent.clone()), |state, draft, now| {
+        fault_point("settle.before");
+        self.settle(id, agent, forwarded, false).await?;
+        fault_point("settle.after");
+        Ok(())
+    }
+
+    /// Settles a reservation, where the gateway does not know of it with a record of the outcome.
+    async fn settle(
+        &self,
+        id: &ReservationId,
+        agent: &carnet_core::AgentName,
+        forwarded: bool,
+        is_recorded: bool,
+    ) -> Result<(), BrokerError> {
+        let by = Principal::Agent(agent.clone());
+        let task = self.latest().reservations.get(id).map(|held| held.task.clone());
+        let lane = self.lanes.enter(&task.as_ref()).await;
+        let made = self.commit(&by, |state, draft, now| {
             let held = state.reservations.get(id).ok_or_else(|| BrokerError::Missing {
                 kind: "reservation",
                 id: id.to_string(),
@@ -69,11 +120,20 @@ impl Broker {
             if !forwarded {
                 give_back(state, draft, held, now)?;
             }
+            // It takes nothing away: it has no claim to what the store keeps for brakes.
+            draft.widens();
+            if is_recorded {
+                let details = json!({
+                    "outcome": "not_forwarded", "reservation": id, "task": held.task,
+                });
+                let (kind, decision) = (carnet_ledger::Kind::Outcome, held.decision.as_str());
+                draft.record(kind, decision, "withdrawn", false, &details, None);
+            }
             draft.delete(Key::new(carnet_store::Kind::Reservation, id.as_str()));
             Ok(())
-        })
-        .await?;
-        Ok(())
+        });
+        let made = made.await?.1;
+        self.follow_in_lane(&made, lane).await
     }
 }
 
@@ -88,8 +148,10 @@ fn take(
     now: Timestamp,
 ) -> Result<(), BrokerError> {
     let gone = || refused(format!("{} is not open any more", reserve.task));
-    let view = state.snapshot.tasks.get(&reserve.task).ok_or_else(gone)?;
-    if !view.task.is_live(now) {
+    let why =
+        |reason| BrokerError::refused(reason, format!("{} is not live any more", reserve.task));
+    let view = state.snapshot.check_task(&reserve.task, now).map_err(why)?;
+    if view.task.agent != reserve.agent {
         return Err(gone());
     }
     if reserve.counts_call {
@@ -122,7 +184,6 @@ fn give_back(
     let Some(view) = state.snapshot.tasks.get(&held.task) else {
         return Ok(());
     };
-    draft.widens();
     if held.counts_call {
         let (task, _) = view.task.clone().apply(TaskEvent::ReleaseCall, now)?;
         draft.put(Item::Task(task))?;

@@ -1,10 +1,11 @@
 //! What time does by itself: deadlines, lapsed questions, freshness, and what a crash left behind.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use carnet_core::{
-    ApprovalEvent, ApprovalState, Closure, GrantEvent, GrantState, Principal, Snapshot, TaskId,
+    ApprovalEvent, ApprovalState, Asked, Closure, Grant, GrantEvent, GrantState, Principal, TaskId,
     TaskState, Timestamp,
 };
 use serde_json::json;
@@ -14,29 +15,35 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
-use crate::work::close::close_one;
+use crate::work::close::close_below;
 
 /// How often time is looked at.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// Every how many looks history is looked through: once in ten minutes.
+const PRUNE_EVERY: u32 = 1_200;
 /// How many times a freshness window is renewed within itself.
 const RENEWALS_PER_WINDOW: u32 = 4;
 /// What is held back of a window for the uncertainty of clocks.
 const FRESHNESS_MARGIN: Duration = Duration::from_millis(50);
+/// How many commits one look may take: each does as much as fits in it.
+const STEPS_MAX: usize = 1_000;
 /// In whose name Carnet itself acts, in the ledger.
 const CARNET: &str = "carnet";
 
 impl Broker {
-    /// Proves that the view is fresh: a linearizable read, counted from when it was sent.
+    /// Proves that the view is fresh: a linearizable read, counted from when it was sent, of a store
+    /// this node has followed that far.
     pub(crate) async fn freshen(&self) -> Result<(), BrokerError> {
         let sent = self.now().mono;
-        self.store.revision().await?;
+        let revision = self.store.revision().await?;
+        self.settle_in(revision).await?;
         let lasts = self.freshness_window.saturating_sub(FRESHNESS_MARGIN);
         let lasts_us = u64::try_from(lasts.as_micros()).unwrap_or(u64::MAX);
         self.publish_freshness(sent.plus_us(lasts_us));
         Ok(())
     }
 
-    /// Freshens for as long as the broker lives. A store that does not answer lets the window run
+    /// Freshens for as long as the broker runs. A store that does not answer lets the window run
     /// out, and then nothing is permitted.
     pub(crate) async fn freshen_forever(self: Arc<Self>) {
         let every = self.freshness_window / RENEWALS_PER_WINDOW;
@@ -48,50 +55,90 @@ impl Broker {
         }
     }
 
-    /// Sweeps for as long as the broker lives.
+    /// Sweeps for as long as the broker runs, and writes what could not be written before.
     pub(crate) async fn sweep_forever(self: Arc<Self>) {
+        let mut looks: u32 = 0;
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
+            self.write_held().await;
             if let Err(error) = self.sweep().await {
                 tracing::error!(%error, "what is past its time could not be written as ended; it permits nothing");
             }
+            if looks.is_multiple_of(PRUNE_EVERY)
+                && let Err(error) = self.prune().await
+            {
+                tracing::error!(%error, "old history could not be removed from the store");
+            }
+            looks = looks.wrapping_add(1);
         }
     }
 
     /// Ends what is past its time. Decisions do not wait for this: they look at the time themselves.
-    pub(crate) async fn sweep(&self) -> Result<(), BrokerError> {
-        let now = self.now().wall;
-        if !has_overdue(&self.state(), now) {
-            return Ok(());
-        }
-        self.transact(&carnet()?, |state, draft, now| {
-            for id in overdue_tasks(&state.snapshot, now) {
-                close_one(state, draft, &id, Closure::Expired, now)?;
+    pub async fn sweep(&self) -> Result<(), BrokerError> {
+        for _ in 0..STEPS_MAX {
+            let now = self.now().wall;
+            if self.is_holding() || !has_overdue(&self.latest(), now) {
+                return Ok(());
             }
-            expire_approvals(state, draft, now)?;
-            expire_grants(&state.snapshot, draft, now)
-        })
-        .await?;
+            let (is_whole, _) = self.transact(&carnet()?, sweep_some).await?;
+            if is_whole {
+                return Ok(());
+            }
+        }
         Ok(())
     }
 
-    /// Finishes what a crash interrupted: no task stays half closed.
+    /// Finishes what a crash interrupted: no task stays half closed, and what was set aside for an
+    /// operation whose outcome nobody told stays spent, with a record that says so.
     pub(crate) async fn recover(&self) -> Result<(), BrokerError> {
-        self.transact(&carnet()?, |state, draft, now| {
-            let views = state.snapshot.tasks.values();
-            for view in views.filter(|view| matches!(view.task.state, TaskState::Closing { .. })) {
-                close_one(state, draft, &view.task.id, Closure::Revoked, now)?;
-            }
-            Ok(())
-        })
-        .await?;
+        let (by, mut left) = (carnet()?, true);
+        while left {
+            let recovered = self.transact(&by, |state, draft, _| {
+                for held in state.reservations.values() {
+                    if !draft.has_room() {
+                        return Ok(true);
+                    }
+                    let details =
+                        json!({ "outcome": "unknown", "reservation": held.id, "task": held.task });
+                    let (kind, id) = (carnet_ledger::Kind::Outcome, held.decision.as_str());
+                    draft.record(kind, id, "recovered", false, &details, None);
+                    draft.delete(Item::Reservation((**held).clone()).key());
+                }
+                Ok(false)
+            });
+            left = recovered.await?.0;
+        }
         self.sweep().await
     }
 }
 
-fn carnet() -> Result<Principal, BrokerError> {
+/// In whose name Carnet itself acts.
+pub(crate) fn carnet() -> Result<Principal, BrokerError> {
     let name = CARNET.parse().map_err(|_| BrokerError::invalid("name", CARNET))?;
     Ok(Principal::User(name))
+}
+
+/// Ends as much of what is past its time as fits in one commit, and tells whether that was all.
+fn sweep_some(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> Result<bool, BrokerError> {
+    let ending = ending(state, now);
+    let mut covered = BTreeSet::new();
+    for id in &ending {
+        let is_below = state
+            .snapshot
+            .tasks
+            .get(id)
+            .and_then(|view| view.task.parent.as_ref())
+            .is_some_and(|parent| ending.contains(parent));
+        if is_below {
+            continue;
+        }
+        covered.extend(state.subtree(id));
+        if close_below(state, draft, id, Closure::Expired, now)? {
+            return Ok(false);
+        }
+    }
+    Ok(expire_approvals(state, draft, &covered, now)?
+        && expire_grants(state, draft, &covered, now)?)
 }
 
 fn has_overdue(state: &State, now: Timestamp) -> bool {
@@ -99,68 +146,82 @@ fn has_overdue(state: &State, now: Timestamp) -> bool {
         approval.state == ApprovalState::Asked && now >= approval.expires
     };
     let tasks = &state.snapshot.tasks;
-    tasks.values().any(|view| {
-        now >= view.task.deadline || view.grants.iter().any(|grant| is_overdue(grant, now))
-    }) || state.approvals.values().any(|approval| lapsed(approval))
+    tasks.values().any(|view| view.grants.iter().any(|grant| is_overdue(grant, now)))
+        || !ending(state, now).is_empty()
+        || state.approvals.values().any(|approval| lapsed(approval))
 }
 
-fn is_overdue(grant: &carnet_core::Grant, now: Timestamp) -> bool {
+fn is_overdue(grant: &Grant, now: Timestamp) -> bool {
     now >= grant.expires && grant.state == GrantState::Active
 }
 
-fn overdue_tasks(snapshot: &Snapshot, now: Timestamp) -> Vec<TaskId> {
-    let overdue = snapshot.tasks.values().filter(|view| now >= view.task.deadline);
-    overdue.map(|view| view.task.id.clone()).collect()
-}
-
-fn is_task_overdue(snapshot: &Snapshot, task: &TaskId, now: Timestamp) -> bool {
-    snapshot.tasks.get(task).is_none_or(|view| now >= view.task.deadline)
+/// The tasks that are past their deadline or half closed, with what is below them.
+fn ending(state: &State, now: Timestamp) -> BTreeSet<TaskId> {
+    let is_ending = |task: &carnet_core::Task| {
+        now >= task.deadline || matches!(task.state, TaskState::Closing { .. })
+    };
+    let tops = state.snapshot.tasks.values().filter(|view| is_ending(&view.task));
+    tops.flat_map(|view| state.subtree(&view.task.id)).collect()
 }
 
 fn expire_approvals(
     state: &State,
     draft: &mut Draft<'_>,
+    covered: &BTreeSet<TaskId>,
     now: Timestamp,
-) -> Result<(), BrokerError> {
+) -> Result<bool, BrokerError> {
     for approval in state.approvals.values() {
         let task = &approval.question.task;
         let is_lapsed = approval.state == ApprovalState::Asked && now >= approval.expires;
-        // Those of an overdue task were cancelled with it.
-        if !is_lapsed || is_task_overdue(&state.snapshot, task, now) {
+        // Those of a task that ends are cancelled with it.
+        if !is_lapsed || covered.contains(task) {
             continue;
+        }
+        if !draft.has_room() {
+            return Ok(false);
         }
         let (expired, effects) = (**approval).clone().apply(ApprovalEvent::Expire, now)?;
         draft.transition(Item::Approval(Box::new(expired)), &effects, json!({ "task": task }))?;
-        if let carnet_core::Asked::Allowance { grant, .. } = &approval.question.of {
-            deny_waiting(&state.snapshot, draft, task, grant, now)?;
+        if let Asked::Allowance { grant, .. } = &approval.question.of {
+            deny_waiting(state, draft, task, grant, now)?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn deny_waiting(
-    snapshot: &Snapshot,
+    state: &State,
     draft: &mut Draft<'_>,
     task: &TaskId,
     grant: &carnet_core::GrantId,
     now: Timestamp,
 ) -> Result<(), BrokerError> {
-    let Some(view) = snapshot.tasks.get(task) else { return Ok(()) };
+    let Some(view) = state.snapshot.tasks.get(task) else { return Ok(()) };
     let Some(known) = view.grants.iter().find(|known| known.id == *grant) else { return Ok(()) };
-    let (denied, effects) = known.clone().apply(GrantEvent::Deny, now)?;
-    draft.transition(Item::Grant(denied), &effects, json!({ "task": task }))
+    // One that does not wait any more needs no denying.
+    match known.clone().apply(GrantEvent::Deny, now) {
+        Ok((denied, effects)) => {
+            draft.transition(Item::Grant(denied), &effects, json!({ "task": task }))
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 fn expire_grants(
-    snapshot: &Snapshot,
+    state: &State,
     draft: &mut Draft<'_>,
+    covered: &BTreeSet<TaskId>,
     now: Timestamp,
-) -> Result<(), BrokerError> {
-    for view in snapshot.tasks.values().filter(|view| now < view.task.deadline) {
+) -> Result<bool, BrokerError> {
+    let tasks = state.snapshot.tasks.values();
+    for view in tasks.filter(|view| !covered.contains(&view.task.id)) {
         for grant in view.grants.iter().filter(|grant| is_overdue(grant, now)) {
+            if !draft.has_room() {
+                return Ok(false);
+            }
             let (expired, effects) = grant.clone().apply(GrantEvent::Expire, now)?;
             draft.transition(Item::Grant(expired), &effects, json!({ "task": view.task.id }))?;
         }
     }
-    Ok(())
+    Ok(true)
 }

@@ -2,10 +2,11 @@
 //! nothing: a token is issued for a task that is live, or opened from a standing intent.
 
 use carnet_core::{
-    Agent, AgentName, Digest, Instance, InstanceId, Path, Principal, Reason, ResourceName, TaskId,
-    TaskState, Timestamp, View, reachable,
+    Agent, AgentName, Caller, Digest, Instance, InstanceId, LockTarget, Now, Owner, Path,
+    Principal, Reason, ResourceName, Snapshot, TaskId, Timestamp, View, check_caller, reachable,
 };
 use carnet_identity::{AccessClaims, Act, Confirmation, SpiffeId, Thumbprint, mint_access};
+use carnet_store::{Key, Kind};
 use serde_json::json;
 
 use crate::broker::Broker;
@@ -13,6 +14,10 @@ use crate::clock::fresh_bits;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::work::open::OpenTask;
+
+/// The most running copies of one agent that are known at once. The one seen first is forgotten for
+/// the next: should it still run, its next token makes it known again.
+const INSTANCES_MAX: usize = 256;
 
 /// The type of our authorization details (RFC 9396).
 pub const DETAILS_TYPE: &str = "carnet_task";
@@ -66,15 +71,16 @@ impl Broker {
                 format!("{} is not registered", request.agent),
             )
         })?;
+        check_agent(&view.snapshot, agent)?;
         check_binding(agent, &request)?;
         let instance = self.ensure_instance(&request).await?;
         let task = match &request.task {
             Some(task) => task.clone(),
             None => self.standing_task(agent).await?,
         };
-        let view = self.view();
-        let deadline = check_task(&view, &request, &task, now.wall)?;
-        let claims = self.claims(&request, &view, &task, instance.clone(), deadline, now.wall)?;
+        let (view, now) = (self.view(), self.now());
+        let deadline = check_task(&view, &request, &task, &instance, now)?;
+        let claims = self.claims(&request, &view, &task, instance, deadline, now.wall)?;
         let token = mint_access(&self.access_key, &claims)
             .map_err(|error| BrokerError::Key(error.to_string()))?;
         self.record_token(&request, &claims).await?;
@@ -97,6 +103,12 @@ impl Broker {
             if state.snapshot.instances.contains_key(&id) {
                 return Ok(());
             }
+            if let Some(oldest) = oldest_beyond(&state.snapshot, &request.agent) {
+                let (kind, gone) = (carnet_ledger::Kind::Agent, oldest.as_str());
+                let details = json!({ "instance": oldest, "agent": request.agent });
+                draft.record(kind, gone, "forgotten", true, &details, None);
+                draft.delete(Key::new(Kind::Instance, gone));
+            }
             let thumbprint = request.thumbprint.as_ref().map(ToString::to_string);
             let details =
                 json!({ "instance": id, "agent": request.agent, "bound": thumbprint.is_some() });
@@ -118,6 +130,8 @@ impl Broker {
 
     /// The agent's open standing task, opened from its standing intent where there is none.
     async fn standing_task(&self, agent: &Agent) -> Result<TaskId, BrokerError> {
+        // One at a time: two first calls are one standing task.
+        let _lane = self.lanes.enter(&("standing", &agent.name)).await;
         let now = self.now().wall;
         let view = self.view();
         let open = view.snapshot.tasks.values().find(|view| {
@@ -221,22 +235,54 @@ fn check_binding(agent: &Agent, request: &TokenRequest) -> Result<(), BrokerErro
     Err(BrokerError::refused(Reason::ProofRequired, detail))
 }
 
-/// Whether the task is the agent's and live, and can reach anything there. Tells its deadline.
+/// Whether the agent may get any token: its owner is known and no lock stops it.
+fn check_agent(snapshot: &Snapshot, agent: &Agent) -> Result<(), BrokerError> {
+    if let Owner::User(owner) = &agent.owner
+        && !snapshot.users.contains_key(owner)
+    {
+        let detail = format!("the owner of {} is not known any more", agent.name);
+        return Err(BrokerError::refused(Reason::OwnerUnknown, detail));
+    }
+    match snapshot.is_locked(&LockTarget::Agent(agent.name.clone())) {
+        true => Err(BrokerError::refused(Reason::Locked, format!("{} is locked", agent.name))),
+        false => Ok(()),
+    }
+}
+
+/// Whether a call with the token could be live at all, and can reach anything there. Tells the
+/// task's deadline. A task of another agent is none that the asker may know of.
 fn check_task(
     view: &View,
     request: &TokenRequest,
     task: &TaskId,
-    now: Timestamp,
+    instance: &InstanceId,
+    now: Now,
 ) -> Result<Timestamp, BrokerError> {
     let held = view.snapshot.task(task).ok_or_else(|| unknown(task))?;
-    if held.task.agent != request.agent {
-        return Err(unknown(task));
-    }
-    if held.task.state != TaskState::Open || !held.task.is_live(now) {
-        let detail = format!("{task} is {}", held.task.state.as_str());
-        return Err(BrokerError::refused(Reason::TaskNotOpen, detail));
-    }
-    if reachable(view, task, &request.resource, request.path, now).is_empty() {
+    let caller = Caller {
+        agent: request.agent.clone(),
+        instance: instance.clone(),
+        task: task.clone(),
+        path: request.path,
+        resource: request.resource.clone(),
+        token: String::new(),
+        expires: held.task.deadline,
+        thumbprint: request.thumbprint.as_ref().map(ToString::to_string),
+    };
+    check_caller(&view.snapshot, &caller, now).map_err(|reason| match reason {
+        Reason::TaskUnknown | Reason::TaskOfAnother => unknown(task),
+        // The deadline is the token's own here.
+        Reason::TokenExpired if held.task.agent == request.agent => {
+            BrokerError::refused(Reason::TaskNotOpen, format!("{task} is past its deadline"))
+        }
+        Reason::TokenExpired => unknown(task),
+        _ if held.task.agent != request.agent => unknown(task),
+        other => BrokerError::refused(
+            other,
+            format!("{task} is {}: {}", held.task.state.as_str(), other.advice()),
+        ),
+    })?;
+    if reachable(view, task, &request.resource, request.path, now.wall).is_empty() {
         let detail = format!(
             "{task} has nothing on the {} path of {}: see `carnet task show {task}`",
             request.path, request.resource
@@ -244,6 +290,16 @@ fn check_task(
         return Err(BrokerError::refused(Reason::NotCovered, detail));
     }
     Ok(held.task.deadline)
+}
+
+/// The running copy of `agent` that was seen first, where there is no room for another.
+fn oldest_beyond(snapshot: &Snapshot, agent: &AgentName) -> Option<InstanceId> {
+    let mine = snapshot.instances.values().filter(|instance| instance.agent == *agent);
+    let mine: Vec<_> = mine.collect();
+    if mine.len() < INSTANCES_MAX {
+        return None;
+    }
+    mine.iter().min_by_key(|instance| instance.seen_at).map(|instance| instance.id.clone())
 }
 
 /// One running copy is one agent with one key. Copies without a key cannot be told apart.

@@ -246,7 +246,8 @@ async fn a_locked_agent_loses_its_identity_and_its_stream() {
     let bundle = KeySet::from_spiffe_bundle(&first.bundles["spiffe://carnet.example"]).unwrap();
     assert!(bundle.keys.key(bench.house.broker.svid_key.kid()).is_some());
     bench.house.lock(LockTarget::Agent(agent("desk-agent"))).await;
-    check_no_identity(stream.message().await);
+    let ended = tokio::time::timeout(Duration::from_secs(20), stream.message()).await;
+    check_no_identity(ended.unwrap());
     assert!(stream.message().await.unwrap().is_none());
     check_no_identity(bench.svids("").await);
 }

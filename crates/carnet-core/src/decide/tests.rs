@@ -207,6 +207,7 @@ fn approved(amount: i64, by: &[&str]) -> Grant {
     grant.approved = Some(Approved {
         approval: ApprovalId::from_bits(1),
         by: by.iter().map(|name| name.parse().unwrap()).collect(),
+        instance: None,
     });
     grant
 }

@@ -1,23 +1,29 @@
 //! A channel: one conversation with one upstream, for one task on one path.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use carnet_core::{Caller, Digest, OperationKind, Resource};
-use serde_json::{Value, json};
+use carnet_core::{Caller, OperationKind, Resource};
+use serde_json::{Map, Value, json};
 
-use super::codec::{Id, ListKind, Message, Outcome, Revision, Verified, pin};
-use super::upstream::{HttpClient, Link, Outbound, Reply, UpstreamError};
+use super::awaited::Awaited;
+use super::codec::{Id, ListKind, Message, Outcome, Request, Revision, Verified};
+use super::offers::Offers;
+use super::upstream::{HttpClient, Link, Messages, Outbound, Reply, UpstreamError, declined};
 use crate::control::Credential;
 
-/// How long what a server offers is believed before it is asked again.
-const OFFER_TTL: Duration = Duration::from_secs(30);
 /// The most pages of one list.
 const PAGES_MAX: usize = 64;
 /// The most things one server may offer of one kind.
 const OFFERED_MAX: usize = 4_096;
+/// The most requests of a server that may wait for its client at once.
+const PASSED_ON_MAX: usize = 256;
+/// How long a server may take for a request of the gateway's own.
+const ASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a server may take to hear that its request goes to nobody.
+const DECLINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the ids of the gateway's own requests begin with. A client's may not.
 pub(crate) const OWN_ID_PREFIX: &str = "carnet:";
 
@@ -26,16 +32,10 @@ pub(crate) const OWN_ID_PREFIX: &str = "carnet:";
 pub(crate) struct Channel {
     pub(crate) link: Link,
     pub(crate) revision: Revision,
-    offered: tokio::sync::Mutex<BTreeMap<&'static str, Offered>>,
+    pub(super) offers: Offers,
+    pub(super) awaited: Awaited,
     /// The server's own requests that were passed on and not yet answered.
     passed_on: Mutex<HashSet<Id>>,
-}
-
-/// What a server offers of one kind, as of a moment.
-#[derive(Debug, Clone)]
-struct Offered {
-    pins: Arc<BTreeMap<String, Digest>>,
-    at: Instant,
 }
 
 /// One thing a server offers, for review.
@@ -50,67 +50,16 @@ pub struct Offer {
 }
 
 impl Channel {
-    pub(crate) async fn open(
+    pub(crate) fn open(
         client: &HttpClient,
         resource: &Resource,
-        caller_path: carnet_core::Path,
+        path: carnet_core::Path,
         credential: Option<Credential>,
         revision: Revision,
     ) -> Result<Self, UpstreamError> {
-        let link = Link::open(client, resource, caller_path, credential).await?;
-        Ok(Self {
-            link,
-            revision,
-            offered: tokio::sync::Mutex::default(),
-            passed_on: Mutex::default(),
-        })
-    }
-
-    /// Whether what the server offers now is what the reviewer saw. A client may hold an old list;
-    /// this is looked at for each call.
-    pub(crate) async fn is_as_reviewed(
-        &self,
-        kind: OperationKind,
-        item: &str,
-        pinned: &Digest,
-    ) -> Result<bool, UpstreamError> {
-        let list = match kind {
-            OperationKind::Tool => ListKind::Tools,
-            OperationKind::Prompt => ListKind::Prompts,
-            // Methods and the reading of resources have no definition a server could change.
-            OperationKind::Resource | OperationKind::Method => return Ok(true),
-        };
-        let pins = self.offered(list).await?;
-        Ok(pins.get(item) == Some(pinned))
-    }
-
-    /// Forgets what the server offers: it said that it changed.
-    pub(crate) async fn forget_offers(&self) {
-        self.offered.lock().await.clear();
-    }
-
-    async fn offered(
-        &self,
-        kind: ListKind,
-    ) -> Result<Arc<BTreeMap<String, Digest>>, UpstreamError> {
-        let mut offered = self.offered.lock().await;
-        if let Some(known) = offered.get(kind.member())
-            && known.at.elapsed() < OFFER_TTL
-        {
-            return Ok(Arc::clone(&known.pins));
-        }
-        let mut pins = BTreeMap::new();
-        for item in self.list(kind).await? {
-            let name = item.get(kind.key()).and_then(Value::as_str).unwrap_or_default();
-            let digest = pin(&item).map_err(|error| UpstreamError::Answer(error.to_string()))?;
-            // A name offered twice has no one definition: neither is as reviewed.
-            if pins.insert(name.to_owned(), digest).is_some_and(|known| known != digest) {
-                return Err(UpstreamError::Answer(format!("it offers `{name}` twice")));
-            }
-        }
-        let pins = Arc::new(pins);
-        offered.insert(kind.member(), Offered { pins: Arc::clone(&pins), at: Instant::now() });
-        Ok(pins)
+        let link = Link::open(client, resource, path, credential)?;
+        let (offers, awaited) = (Offers::default(), Awaited::default());
+        Ok(Self { link, revision, offers, awaited, passed_on: Mutex::default() })
     }
 
     /// Everything the server offers of `kind`, all pages.
@@ -138,14 +87,14 @@ impl Channel {
         &self,
         kind: ListKind,
         cursor: Option<&str>,
-    ) -> Result<serde_json::Map<String, Value>, UpstreamError> {
+    ) -> Result<Map<String, Value>, UpstreamError> {
         let method = match kind {
             ListKind::Tools => "tools/list",
             ListKind::Prompts => "prompts/list",
             ListKind::Resources => "resources/list",
             ListKind::Templates => "resources/templates/list",
         };
-        let mut params = serde_json::Map::new();
+        let mut params = Map::new();
         if let Some(cursor) = cursor {
             params.insert("cursor".into(), json!(cursor));
         }
@@ -156,47 +105,79 @@ impl Channel {
     pub(crate) async fn ask(
         &self,
         method: &'static str,
-        mut params: serde_json::Map<String, Value>,
-    ) -> Result<serde_json::Map<String, Value>, UpstreamError> {
-        let id = format!("{OWN_ID_PREFIX}{:032x}", uuid::Uuid::now_v7().as_u128());
+        mut params: Map<String, Value>,
+    ) -> Result<Map<String, Value>, UpstreamError> {
+        let text = format!("{OWN_ID_PREFIX}{:032x}", uuid::Uuid::now_v7().as_u128());
         if self.revision.is_stateless() {
             params.insert("_meta".into(), own_meta(self.revision));
         }
-        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let body = json!({ "jsonrpc": "2.0", "id": text, "method": method, "params": params });
         let headers = Verified::own(self.revision, method);
+        let id = Id::Text(text);
         let outbound = Outbound {
             bytes: Bytes::from(body.to_string()),
-            id: Id::of(&json!(id)),
+            id: Some(id.clone()),
             headers: &headers,
+            opens: method == "initialize",
         };
-        let Reply::Messages(mut messages) = self.link.send(outbound, self.revision).await? else {
-            return Err(UpstreamError::Answer("it took a request without answering".into()));
+        let asked = async {
+            match self.link.send(outbound, self.revision).await? {
+                Reply::Messages(messages) => self.answer_to(&id, messages).await,
+                Reply::Accepted => Err(UpstreamError::Answer("it answered nothing".into())),
+            }
         };
-        while let Some(inbound) = messages.recv().await {
-            let Message::Response(response) = inbound?.message else { continue };
-            return match response.outcome {
-                Outcome::Result(result) => Ok(result),
-                Outcome::Failure(failure) => Err(UpstreamError::Answer(format!(
-                    "{method}: error {}: {}",
-                    failure.code, failure.message
-                ))),
-            };
+        let silent =
+            |_| UpstreamError::Broken(format!("{method} took longer than {ASK_TIMEOUT:?}"));
+        let answered = tokio::time::timeout(ASK_TIMEOUT, asked).await.map_err(silent)??;
+        match answered {
+            Outcome::Result(result) => Ok(result),
+            Outcome::Failure(failure) => {
+                let said: String =
+                    failure.message.chars().take(200).flat_map(char::escape_debug).collect();
+                Err(UpstreamError::Answer(format!("{method}: error {}: {said}", failure.code)))
+            }
         }
-        Err(UpstreamError::Answer(format!("it did not answer {method}")))
+    }
+
+    async fn answer_to(&self, id: &Id, mut messages: Messages) -> Result<Outcome, UpstreamError> {
+        while let Some(inbound) = messages.recv().await {
+            match inbound?.message {
+                Message::Response(response) if response.id.as_ref().is_none_or(|is| is == id) => {
+                    return Ok(response.outcome);
+                }
+                Message::Request(request) => self.decline(&request).await,
+                Message::Response(_) | Message::Notification(_) => {}
+            }
+        }
+        Err(UpstreamError::Answer("it did not answer".into()))
+    }
+
+    /// Tells the server that its request goes to nobody.
+    pub(crate) async fn decline(&self, request: &Request) {
+        if self.revision.is_stateless() {
+            return;
+        }
+        let own = Verified::own(self.revision, "");
+        let outbound = Outbound { bytes: declined(request), id: None, headers: &own, opens: false };
+        let sent = self.link.send(outbound, self.revision);
+        if !matches!(tokio::time::timeout(DECLINE_TIMEOUT, sent).await, Ok(Ok(_))) {
+            tracing::debug!("the server did not take the refusal of its request");
+        }
     }
 
     /// One notification of the gateway's own.
     pub(crate) async fn say(&self, method: &'static str) -> Result<(), UpstreamError> {
         let body = json!({ "jsonrpc": "2.0", "method": method });
         let headers = Verified::own(self.revision, method);
-        let outbound =
-            Outbound { bytes: Bytes::from(body.to_string()), id: None, headers: &headers };
+        let bytes = Bytes::from(body.to_string());
+        let outbound = Outbound { bytes, id: None, headers: &headers, opens: false };
         self.link.send(outbound, self.revision).await.map(|_| ())
     }
 
-    /// Remembers a request of the server's own that was passed on to the client.
-    pub(crate) fn pass_on(&self, id: Id) {
-        self.passed_on.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    /// Remembers a request of the server's own that goes on to the client, where there is room.
+    pub(crate) fn pass_on(&self, id: Id) -> bool {
+        let mut passed_on = self.passed_on.lock().unwrap_or_else(PoisonError::into_inner);
+        passed_on.len() < PASSED_ON_MAX && passed_on.insert(id)
     }
 
     /// Whether the client's answer is to something that was passed on. True once for each.

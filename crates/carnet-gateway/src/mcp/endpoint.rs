@@ -1,39 +1,71 @@
-//! The endpoint of one resource on one path: POST, GET and DELETE, before anything is decided.
+//! The endpoint of one resource on one path: POST, before anything is decided.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use carnet_core::{Caller, DecisionId, Reason, check_caller};
+use carnet_core::{ActionName, Caller, Reason, check_caller};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use super::channel::{Channel, OWN_ID_PREFIX};
+use super::channel::OWN_ID_PREFIX;
 use super::codec::{
-    Answer, Capabilities, Classified, DENIED_CODE, Denial, Id, Message, Notification, Refusal,
-    Request, Revision, Sender, Verified, classify, denied, method, mirrored, read_message, refused,
-    revision_of, verify,
+    self, Classified, DENIED_CODE, Id, Message, Mirrored, Notification, Refusal, Request, Revision,
+    Sender, Verified, classify, mirrored, read_message, refused, revision_of, verify,
 };
-use super::exchange::Exchange;
+use super::denial::respond;
+use super::operation::Demand;
 use super::session::Session;
 use crate::body::{self, Body};
-use crate::gateway::{Gateway, decision_id};
-use crate::live::LiveGuard;
+use crate::gateway::{Gateway, carried_through, decision_id};
 use crate::record;
 
 /// The longest message an agent may send.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
-const SESSION: &str = "mcp-session-id";
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// How long it may take to send it.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const SESSION: &str = "mcp-session-id";
 
-/// A request that was understood, with everything the phases need.
+/// A message that was understood, with everything the phases need.
+#[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) caller: Caller,
     pub(crate) revision: Revision,
     pub(crate) headers: Verified,
     pub(crate) session: Option<Arc<Session>>,
+    /// Set when the client no longer waits for the answer.
+    gone: CancellationToken,
+}
+
+impl Received {
+    /// What `work` comes to, or nothing where the client gave it up: in the revision without
+    /// sessions, to leave is to cancel; in the others it is not.
+    pub(crate) async fn unless_given_up<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        if !self.revision.is_stateless() {
+            return Some(work.await);
+        }
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => None,
+            done = work => Some(done),
+        }
+    }
+
+    /// Whether the client no longer waits.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.is_cancelled()
+    }
+
+    /// Resolves when the client no longer waits.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
 }
 
 impl Gateway {
@@ -47,10 +79,26 @@ impl Gateway {
         if !is_json(&parts.headers) {
             return body::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
-        let bytes = match Limited::new(incoming, MESSAGE_BYTES_MAX).collect().await {
-            Ok(collected) => collected.to_bytes(),
-            Err(_) => return body::empty(StatusCode::PAYLOAD_TOO_LARGE),
+        let whole = Limited::new(incoming, MESSAGE_BYTES_MAX).collect();
+        let bytes = match tokio::time::timeout(MESSAGE_TIMEOUT, whole).await {
+            Ok(Ok(collected)) => collected.to_bytes(),
+            Ok(Err(_)) => return body::empty(StatusCode::PAYLOAD_TOO_LARGE),
+            Err(_) => return body::empty(StatusCode::REQUEST_TIMEOUT),
         };
+        let gateway = Arc::clone(self);
+        carried_through(
+            |gone| async move { gateway.answer(&parts.headers, bytes, caller, gone).await },
+        )
+        .await
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        headers: &HeaderMap,
+        bytes: Bytes,
+        caller: Caller,
+        gone: CancellationToken,
+    ) -> Response<Body> {
         let message = match read_message(bytes, Sender::Client) {
             Ok(message) => message,
             Err(refusal) => return self.refuse(&caller, "", &refusal, None),
@@ -59,7 +107,7 @@ impl Gateway {
         if let Err(reason) = check_caller(&view.snapshot, &caller, self.control.now()) {
             return self.turn_away(&caller, &message, reason);
         }
-        match self.understand(&parts.headers, &message, caller.clone()) {
+        match self.understand(headers, &message, caller.clone(), gone) {
             Ok(received) => self.dispatch(received, message).await,
             Err(Misunderstood::Refusal(refusal)) => {
                 self.refuse(&caller, name_of(&message), &refusal, id_of(&message))
@@ -75,14 +123,9 @@ impl Gateway {
         headers: &HeaderMap,
         message: &Message,
         caller: Caller,
+        gone: CancellationToken,
     ) -> Result<Received, Misunderstood> {
-        let session = match headers.get(SESSION) {
-            None => None,
-            Some(id) => {
-                let id = id.to_str().map_err(|_| Misunderstood::NoSession)?;
-                Some(self.sessions.find(id, &caller).ok_or(Misunderstood::NoSession)?)
-            }
-        };
+        let mut session = self.session_of(headers, &caller)?;
         let agreed = session.as_ref().map(|session| session.revision());
         let revision = revision_of(message, headers, agreed)?;
         if let Some(Id::Text(id)) = id_of(message)
@@ -90,180 +133,107 @@ impl Gateway {
         {
             return Err(Refusal::Request("an id may not begin with `carnet:`").into());
         }
-        let opens = name_of(message) == "initialize";
-        if !revision.is_stateless() && session.is_none() && !opens {
+        if revision.is_stateless() {
+            // It knows no sessions: one of an older revision has no part in this.
+            session = None;
+        } else if session.is_none() && name_of(message) != "initialize" {
             return Err(Misunderstood::SessionMissing);
         }
         let mirrored = self.mirrored(revision, message, &caller);
         let headers = verify(revision, message, headers, &mirrored)?;
-        Ok(Received { caller, revision, headers, session })
+        Ok(Received { caller, revision, headers, session, gone })
     }
 
-    /// The arguments the reviewed schema wants repeated in headers.
-    fn mirrored(
+    fn session_of(
         &self,
-        revision: Revision,
-        message: &Message,
+        headers: &HeaderMap,
         caller: &Caller,
-    ) -> Vec<super::codec::Mirrored> {
+    ) -> Result<Option<Arc<Session>>, Misunderstood> {
+        let Some(id) = headers.get(SESSION) else { return Ok(None) };
+        let id = id.to_str().map_err(|_| Misunderstood::NoSession)?;
+        self.sessions.find(id, caller).map(Some).ok_or(Misunderstood::NoSession)
+    }
+
+    /// The arguments the reviewed schema wants repeated in headers. Of a tool the task cannot
+    /// reach, none: a header that is missed would say that there is one.
+    fn mirrored(&self, revision: Revision, message: &Message, caller: &Caller) -> Vec<Mirrored> {
         let Message::Request(request) = message else { return Vec::new() };
         if !revision.mirrors_headers() || request.method != "tools/call" {
             return Vec::new();
         }
+        let name = request.params.get("name").and_then(Value::as_str).unwrap_or("");
         let view = self.control.view();
-        let name = request.params.get("name").and_then(serde_json::Value::as_str).unwrap_or("");
-        let action = carnet_core::ActionName::of(&caller.resource, "tool", name).ok();
-        let registered = view
-            .snapshot
-            .resource(&caller.resource)
-            .and_then(|resource| action.and_then(|action| resource.registered(&action).cloned()));
-        let schema =
-            registered.and_then(|reviewed| reviewed.definition.get("inputSchema").cloned());
-        schema.and_then(|schema| mirrored(&schema).ok()).unwrap_or_default()
+        let registered = ActionName::of(&caller.resource, "tool", name).ok().and_then(|action| {
+            let resource = view.snapshot.resource(&caller.resource)?;
+            resource.registered(&action)
+        });
+        let schema = registered.and_then(|reviewed| reviewed.definition.get("inputSchema"));
+        let found = schema.and_then(|schema| mirrored(schema).ok()).unwrap_or_default();
+        match registered {
+            Some(reviewed) if !found.is_empty() && self.is_within_reach(caller, reviewed) => found,
+            _ => Vec::new(),
+        }
     }
 
-    async fn dispatch(self: &Arc<Self>, received: Received, message: Message) -> Response<Body> {
+    async fn dispatch(self: Arc<Self>, received: Received, message: Message) -> Response<Body> {
         match message {
             Message::Request(request) => self.request(received, request).await,
             Message::Notification(notification) => self.notify(received, notification).await,
-            Message::Response(response) => {
-                let Some(session) = &received.session else {
-                    return body::empty(StatusCode::BAD_REQUEST);
-                };
-                match &response.id {
-                    Some(id) if session.channel.was_passed_on(id) => {
-                        let bytes = response.bytes().clone();
-                        self.relay_one(&session.channel, bytes, &received.headers).await
-                    }
-                    _ => body::empty(StatusCode::BAD_REQUEST),
-                }
-            }
+            Message::Response(response) => self.client_answers(&received, &response).await,
         }
     }
 
-    async fn request(self: &Arc<Self>, received: Received, request: Request) -> Response<Body> {
-        let shape = method::Shape::Request;
+    async fn request(self: Arc<Self>, received: Received, request: Request) -> Response<Body> {
+        let shape = codec::method::Shape::Request;
+        let Received { caller, revision, .. } = &received;
         let classified =
-            classify(received.revision, Sender::Client, shape, &request.method, &request.params);
-        let classified = match classified {
-            Ok(classified) => classified,
-            Err(refusal) => {
-                return self.refuse(&received.caller, &request.method, &refusal, Some(&request.id));
-            }
-        };
+            classify(*revision, Sender::Client, shape, &request.method, &request.params);
         match classified {
-            Classified::Call(call) => self.operate(received, request, call).await,
-            Classified::Handshake if request.method == "initialize" => {
-                self.initialize(received, request).await
+            Err(refusal) => self.refuse(caller, &request.method, &refusal, Some(&request.id)),
+            Ok(Classified::Call(call)) => self.operate(Demand { received, request, call }).await,
+            Ok(Classified::Handshake) if request.method == "initialize" => {
+                self.initialize(&received, &request).await
             }
-            Classified::Handshake | Classified::Relay => self.relay(received, request, None).await,
-            Classified::List(kind) => self.relay(received, request, Some(kind)).await,
+            Ok(Classified::Handshake | Classified::Relay) => {
+                self.relay(&received, &request, None).await
+            }
+            Ok(Classified::List(kind)) => self.relay(&received, &request, Some(kind)).await,
         }
     }
 
-    async fn notify(
-        self: &Arc<Self>,
-        received: Received,
-        notification: Notification,
-    ) -> Response<Body> {
-        let shape = method::Shape::Notification;
-        let known = classify(
-            received.revision,
-            Sender::Client,
-            shape,
-            &notification.method,
-            &notification.params,
-        );
-        if let Err(refusal) = known {
-            return self.refuse(&received.caller, &notification.method, &refusal, None);
+    async fn notify(&self, received: Received, notification: Notification) -> Response<Body> {
+        let shape = codec::method::Shape::Notification;
+        let (method, params) = (&notification.method, &notification.params);
+        if let Err(refusal) = classify(received.revision, Sender::Client, shape, method, params) {
+            return self.refuse(&received.caller, method, &refusal, None);
         }
-        let channel = match &received.session {
-            Some(session) => Arc::clone(&session.channel),
+        match &received.session {
+            Some(session) => {
+                self.relay_one(session, &received, method, notification.bytes().clone()).await
+            }
             // Without a session there is nothing a notification could be about.
-            None => return body::empty(StatusCode::ACCEPTED),
-        };
-        let bytes = notification.bytes().clone();
-        self.relay_one(&channel, bytes, &received.headers).await
-    }
-
-    /// GET: what the server says by itself.
-    pub(crate) async fn listen(self: &Arc<Self>, parts: &Parts, caller: Caller) -> Response<Body> {
-        let view = self.control.view();
-        if check_caller(&view.snapshot, &caller, self.control.now()).is_err() {
-            return self.challenge(caller.path, &caller.resource, "invalid_token");
-        }
-        let session = parts.headers.get(SESSION).and_then(|id| id.to_str().ok());
-        let Some(id) = session else { return body::empty(StatusCode::METHOD_NOT_ALLOWED) };
-        let Some(session) = self.sessions.find(id, &caller) else {
-            return body::empty(StatusCode::NOT_FOUND);
-        };
-        let registered = self.register(&caller);
-        let Ok(guard) = registered else { return body::empty(StatusCode::FORBIDDEN) };
-        match session.channel.link.listen(session.revision()).await {
-            Ok(messages) => {
-                let exchange = Exchange::unsolicited(Arc::clone(&session), caller);
-                exchange.stream(Arc::clone(self), messages, guard)
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the server offers no stream of its own");
-                body::empty(StatusCode::METHOD_NOT_ALLOWED)
-            }
+            None => body::empty(StatusCode::ACCEPTED),
         }
     }
 
-    /// DELETE: the end of a session.
-    pub(crate) async fn end_session(&self, parts: &Parts, caller: Caller) -> Response<Body> {
-        let id = parts.headers.get(SESSION).and_then(|id| id.to_str().ok());
-        let Some(id) = id else { return body::empty(StatusCode::METHOD_NOT_ALLOWED) };
-        if self.sessions.find(id, &caller).is_none() {
-            return body::empty(StatusCode::NOT_FOUND);
-        }
-        if let Some(session) = self.sessions.remove(id) {
-            session.channel.link.close(session.revision()).await;
-        }
-        body::empty(StatusCode::NO_CONTENT)
-    }
-
-    /// Registers live work for `caller`, which must be live itself.
-    pub(crate) fn register(&self, caller: &Caller) -> Result<LiveGuard, Reason> {
-        self.live.register(caller, || self.control.view(), self.control.now())
-    }
-
-    /// The channel of a request: its session's, or the shared one of a revision without sessions.
-    pub(crate) async fn channel(&self, received: &Received) -> Result<Arc<Channel>, Reason> {
-        if let Some(session) = &received.session {
-            return Ok(Arc::clone(&session.channel));
-        }
-        let caller = &received.caller;
-        let open = async || {
-            let channel = self.open_channel(caller, received.revision).await?;
-            Ok((Arc::new(channel), self.register(caller)?))
-        };
-        self.channels.get(caller, open).await
-    }
-
-    /// A new conversation with the upstream, with the credential of the caller's path.
-    pub(crate) async fn open_channel(
+    /// What the client says to a request of the server's that was passed on to it.
+    async fn client_answers(
         &self,
-        caller: &Caller,
-        revision: Revision,
-    ) -> Result<Channel, Reason> {
-        let view = self.control.view();
-        let resource = view.snapshot.resource(&caller.resource).ok_or(Reason::NotCovered)?;
-        let credential = self.control.credential(resource, caller.path).await.map_err(|error| {
-            tracing::error!(%error, "the upstream credential could not be had");
-            error.reason
-        })?;
-        Channel::open(&self.client, resource, caller.path, credential, revision).await.map_err(
-            |error| {
-                tracing::warn!(%error, resource = %caller.resource, "the upstream could not be opened");
-                Reason::UpstreamFailed
-            },
-        )
+        received: &Received,
+        response: &codec::Response,
+    ) -> Response<Body> {
+        let session = received.session.as_ref();
+        let known = session.zip(response.id.as_ref());
+        match known.filter(|(session, id)| session.channel.was_passed_on(id)) {
+            Some((session, _)) => {
+                self.relay_one(session, received, "answer", response.bytes().clone()).await
+            }
+            None => body::empty(StatusCode::BAD_REQUEST),
+        }
     }
 
     /// Refuses a message that was not understood, and records it.
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         caller: &Caller,
         method: &str,
@@ -305,28 +275,6 @@ impl Gateway {
         *response.body_mut() = body::full(Bytes::from(error.to_string()));
         response
     }
-
-    /// Denies a request for `reason`, in the protocol's own form.
-    pub(crate) fn deny(
-        &self,
-        received: &Received,
-        request: &Request,
-        reason: &str,
-        decision: &DecisionId,
-        has_output_schema: bool,
-    ) -> Response<Body> {
-        let denial = Denial { reason, decision };
-        let revision = received.revision;
-        respond(denied(revision, &request.method, has_output_schema, &request.id, &denial))
-    }
-
-    /// What the client can be asked: said at the start of a session, or with each request.
-    pub(crate) fn capabilities(received: &Received, request: &Request) -> Capabilities {
-        match &received.session {
-            Some(session) => session.capabilities,
-            None => Capabilities::declared(received.revision, &request.params).unwrap_or_default(),
-        }
-    }
 }
 
 enum Misunderstood {
@@ -339,10 +287,6 @@ impl From<Refusal> for Misunderstood {
     fn from(refusal: Refusal) -> Self {
         Self::Refusal(refusal)
     }
-}
-
-pub(crate) fn respond(answer: Answer) -> Response<Body> {
-    body::json(answer.status, answer.body)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -1,322 +1,249 @@
 //! What a server says in answer: filtered, decided where it asks for something itself, released
 //! only when its decision is durable, and closed when it is revoked.
 
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use carnet_core::{Attempt, Caller, Decided, Operation, Reason, decide};
+use carnet_core::{Caller, Reason};
 use http::Response;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::channel::Channel;
 use super::codec::{
-    Call, Classified, Event, Id, Message, Outcome as Said, Request, ResultKind, Revision, Sender,
-    Verified, classify, method, result_kind,
+    Event, Id, Message, Notification, Outcome as Said, Response as Answer, Revision, Sender,
+    classify, method,
 };
-use super::endpoint::Received;
-use super::session::Session;
-use super::upstream::{Inbound, Messages, Outbound, Reply};
+use super::operation::{Demand, Turned};
+use super::upstream::{Inbound, Messages, Reply};
 use crate::body::{self, Body};
-use crate::door::{Passage, Released};
+use crate::door::{Released, Stopped, Underway};
 use crate::filter::Duties;
-use crate::gateway::{Gateway, decision_id};
+use crate::gateway::Gateway;
 use crate::live::LiveGuard;
 use crate::record::{self, Outcome};
 
+/// How long a server may be silent while an answer is waited for.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// The one method whose answer comes when the client leaves.
+const LISTEN: &str = "subscriptions/listen";
+
 /// One exchange with a server.
 pub(crate) struct Exchange {
-    channel: Arc<Channel>,
-    caller: Caller,
-    revision: Revision,
-    /// The request whose answer ends the exchange; none for a stream of its own.
-    id: Option<Id>,
-    method: String,
+    pub(super) channel: Arc<Channel>,
+    pub(super) caller: Caller,
+    pub(super) revision: Revision,
+    /// What is answered; nothing on a stream of the server's own.
+    pub(super) demand: Option<Demand>,
     duties: Duties,
 }
 
-/// What becomes of one message on its way to the client.
-enum Passed {
+/// What the server says next that is for the client, or how it ends.
+enum Spoken {
     /// It goes on, and more may follow.
     On(Bytes),
     /// It goes on, with this status, and ends the exchange.
     Last { bytes: Bytes, status: u16, is_error: bool },
-    /// It stays here.
-    Withheld,
-    /// It ends the exchange without an answer that could be passed on.
-    Failed,
+    /// It ends without an answer that could be passed on.
+    Ended(Outcome),
 }
 
 impl Exchange {
     /// The exchange of one operation.
-    pub(crate) fn operation(
-        channel: Arc<Channel>,
-        received: &Received,
-        request: &Request,
-        duties: Duties,
-    ) -> Self {
-        Self {
-            channel,
-            caller: received.caller.clone(),
-            revision: received.revision,
-            id: Some(request.id.clone()),
-            method: request.method.clone(),
-            duties,
-        }
+    pub(super) fn answering(channel: Arc<Channel>, duties: Duties, demand: Demand) -> Self {
+        let caller = demand.received.caller.clone();
+        let revision = channel.revision;
+        Self { channel, caller, revision, demand: Some(demand), duties }
     }
 
     /// A stream of what a server says by itself.
-    pub(crate) fn unsolicited(session: Arc<Session>, caller: Caller) -> Self {
-        Self {
-            channel: Arc::clone(&session.channel),
-            caller,
-            revision: session.revision(),
-            id: None,
-            method: String::new(),
-            duties: Duties::default(),
-        }
+    pub(crate) fn unsolicited(channel: &Arc<Channel>, caller: Caller) -> Self {
+        let (channel, revision) = (Arc::clone(channel), channel.revision);
+        Self { channel, caller, revision, demand: None, duties: Duties::default() }
     }
 
     /// The answer to an operation that was forwarded.
-    pub(crate) async fn answer(
+    pub(super) async fn answer(
         self,
         gateway: &Arc<Gateway>,
-        received: Received,
-        request: Request,
-        call: &Call,
-        passage: Passage,
+        underway: Underway,
         reply: Result<Reply, Outcome>,
     ) -> Response<Body> {
-        let ticket = passage.ticket.clone();
-        let failed = |reason: Reason| {
-            let has_schema = false;
-            gateway.deny(&received, &request, reason.code(), &ticket.decision, has_schema)
+        let released = match underway.release().await {
+            Ok(released) => released,
+            Err(stopped) => return self.withhold(gateway, stopped).await,
         };
-        let released = match passage.release().await {
-            Ok((released, _release)) => released,
-            Err(reason) => return failed(reason),
-        };
-        let mut messages = match reply {
-            Ok(Reply::Messages(messages)) => messages,
-            Ok(Reply::Accepted) => {
-                return self.fail(gateway, &released, Outcome::Unknown, failed).await;
+        let (spoken, messages) = match reply {
+            Ok(Reply::Messages(mut messages)) => {
+                (self.spoken(gateway, &mut messages, &released.guard).await, Some(messages))
             }
-            Err(outcome) => return self.fail(gateway, &released, outcome, failed).await,
+            Ok(Reply::Accepted) => (Spoken::Ended(Outcome::Unknown), None),
+            Err(outcome) => (Spoken::Ended(outcome), None),
         };
-        tracing::trace!(item = %call.item, "the server answers");
-        loop {
-            let next = self.next(gateway, &mut messages, &released.guard).await;
-            match next {
-                Ok(Passed::Last { bytes, status, is_error }) => {
-                    let outcome = Outcome::Answered { bytes: bytes.len() as u64, is_error };
-                    gateway.settle(&released, outcome).await;
-                    return body::json(status, bytes);
-                }
-                Ok(Passed::On(bytes)) => {
-                    let gateway = Arc::clone(gateway);
-                    return self.stream_from(gateway, bytes, messages, released);
-                }
-                Ok(Passed::Withheld) => {}
-                Ok(Passed::Failed) => {
-                    return self.fail(gateway, &released, Outcome::Unknown, failed).await;
-                }
-                Err(outcome) => return self.fail(gateway, &released, outcome, failed).await,
+        match (spoken, messages) {
+            (Spoken::Last { bytes, status, is_error }, _) => {
+                let outcome = Outcome::Answered { bytes: bytes.len() as u64, is_error };
+                gateway.settle(&released, outcome).await;
+                body::json(status, bytes)
             }
+            (first @ Spoken::On(_), Some(messages)) => {
+                self.stream_from(Arc::clone(gateway), first, messages, released)
+            }
+            (Spoken::Ended(outcome), _) => self.end(gateway, &released, outcome).await,
+            (Spoken::On(_), None) => self.end(gateway, &released, Outcome::Unknown).await,
         }
     }
 
-    async fn fail(
+    /// The decision did not become durable: what the server says stays unread.
+    async fn withhold(&self, gateway: &Gateway, stopped: Stopped) -> Response<Body> {
+        let Stopped { reason, ticket } = stopped;
+        record::outcome(&*gateway.control, &gateway.ledger, &ticket, Outcome::Unknown).await;
+        self.say_failed(gateway, Turned { reason, decision: ticket.decision })
+    }
+
+    async fn end(
         &self,
         gateway: &Gateway,
         released: &Released,
         outcome: Outcome,
-        failed: impl Fn(Reason) -> Response<Body>,
     ) -> Response<Body> {
         gateway.settle(released, outcome).await;
-        failed(match outcome {
-            Outcome::Revoked => Reason::TaskNotOpen,
-            Outcome::NotForwarded(reason) => reason,
-            Outcome::Answered { .. } | Outcome::Unknown => Reason::UpstreamFailed,
-        })
+        let (reason, decision) = (self.reason(gateway, outcome), released.ticket.decision.clone());
+        self.say_failed(gateway, Turned { reason, decision })
     }
 
-    /// The next message for the client, or how the exchange ended without an answer.
-    async fn next(
+    fn say_failed(&self, gateway: &Gateway, turned: Turned) -> Response<Body> {
+        match &self.demand {
+            Some(demand) => gateway.say_denied(demand, &turned),
+            None => body::empty(http::StatusCode::BAD_GATEWAY),
+        }
+    }
+
+    fn reason(&self, gateway: &Gateway, outcome: Outcome) -> Reason {
+        match outcome {
+            Outcome::Revoked => gateway.standing(&self.caller),
+            Outcome::NotForwarded(reason) => reason,
+            Outcome::Answered { .. } | Outcome::Withheld | Outcome::Unknown => {
+                Reason::UpstreamFailed
+            }
+        }
+    }
+
+    /// Waits for what is for the client. A revocation that is there already wins over a message.
+    async fn spoken(
         &self,
         gateway: &Gateway,
         messages: &mut Messages,
         guard: &LiveGuard,
-    ) -> Result<Passed, Outcome> {
-        let inbound = tokio::select! {
-            biased;
-            () = guard.cancelled().cancelled() => return Err(Outcome::Revoked),
-            inbound = messages.recv() => inbound,
-        };
-        match inbound {
-            Some(Ok(inbound)) => Ok(self.pass(gateway, inbound).await),
-            Some(Err(error)) => {
-                tracing::warn!(%error, resource = %self.caller.resource, "the answer was cut off");
-                Err(Outcome::Unknown)
+    ) -> Spoken {
+        loop {
+            let inbound = tokio::select! {
+                biased;
+                () = guard.cancelled().cancelled() => return Spoken::Ended(Outcome::Revoked),
+                () = self.given_up() => {
+                    if let Some(id) = self.id() {
+                        self.channel.link.give_up(id);
+                    }
+                    return Spoken::Ended(Outcome::Unknown);
+                }
+                inbound = messages.recv() => inbound,
+                () = self.silence() => None,
+            };
+            let Some(Ok(inbound)) = inbound else {
+                let error = inbound.and_then(Result::err).map(|error| error.to_string());
+                let resource = &self.caller.resource;
+                tracing::warn!(error, %resource, "the answer was cut off");
+                return Spoken::Ended(Outcome::Unknown);
+            };
+            // Never dropped halfway: what it records gets its outcome.
+            let passed = self.pass(gateway, inbound).await;
+            if guard.cancelled().is_cancelled() {
+                return Spoken::Ended(Outcome::Revoked);
             }
-            None => Err(Outcome::Unknown),
+            if let Some(spoken) = passed {
+                return spoken;
+            }
         }
     }
 
-    async fn pass(&self, gateway: &Gateway, inbound: Inbound) -> Passed {
+    async fn given_up(&self) {
+        match &self.demand {
+            Some(demand) if self.revision.is_stateless() => demand.received.gone().await,
+            _ => pending().await,
+        }
+    }
+
+    async fn silence(&self) {
+        match &self.demand {
+            Some(demand) if demand.request.method != LISTEN => {
+                tokio::time::sleep(SILENCE_MAX).await;
+            }
+            _ => pending().await,
+        }
+    }
+
+    fn id(&self) -> Option<&Id> {
+        self.demand.as_ref().map(|demand| &demand.request.id)
+    }
+
+    /// What becomes of one message; nothing where it stays here.
+    async fn pass(&self, gateway: &Gateway, inbound: Inbound) -> Option<Spoken> {
         match inbound.message {
-            Message::Response(response) if response.id == self.id && self.id.is_some() => {
-                let is_error = match &response.outcome {
-                    Said::Failure(_) => true,
-                    Said::Result(result) => result.get("isError") == Some(&Value::Bool(true)),
-                };
-                if let Said::Result(result) = &response.outcome
-                    && !self.may_ask_for_input(gateway, result).await
-                {
-                    return Passed::Failed;
+            Message::Response(answer) => match (&answer.id, self.id()) {
+                (Some(id), Some(ours)) if id == ours => {
+                    Some(self.pass_answer(gateway, &answer, inbound.status).await)
                 }
-                match self.duties.apply(response.bytes().clone()) {
-                    Some(bytes) => Passed::Last { bytes, status: inbound.status, is_error },
-                    None => Passed::Failed,
-                }
-            }
-            // An answer to something this client did not ask is nobody's.
-            Message::Response(response) => match response.id {
                 // An error that names no request ends the one there is.
-                None if self.id.is_some() => Passed::Failed,
-                _ => Passed::Withheld,
+                (None, Some(_)) => Some(Spoken::Ended(Outcome::Unknown)),
+                // An answer to something this client did not ask is nobody's.
+                _ => None,
             },
-            Message::Notification(notification) => {
-                let shape = method::Shape::Notification;
-                let known = classify(
-                    self.revision,
-                    Sender::Server,
-                    shape,
-                    &notification.method,
-                    &notification.params,
-                );
-                if notification.method.ends_with("/list_changed") {
-                    self.channel.forget_offers().await;
+            Message::Notification(notification) => self.pass_notification(&notification),
+            Message::Request(request) => self.pass_request(gateway, &request).await.map(Spoken::On),
+        }
+    }
+
+    async fn pass_answer(&self, gateway: &Gateway, answer: &Answer, status: u16) -> Spoken {
+        let is_error = match &answer.outcome {
+            Said::Failure(_) => true,
+            Said::Result(result) => {
+                if !self.may_ask_for_input(gateway, result).await {
+                    return Spoken::Ended(Outcome::Withheld);
                 }
-                match known.ok().and_then(|_| self.duties.apply(notification.bytes().clone())) {
-                    Some(bytes) => Passed::On(bytes),
-                    None => Passed::Withheld,
-                }
+                result.get("isError") == Some(&Value::Bool(true))
             }
-            Message::Request(request) => self.pass_request(gateway, request).await,
+        };
+        match self.duties.apply(answer.bytes().clone()) {
+            Some(bytes) => {
+                Spoken::Last { bytes, status: status_for(self.revision, status), is_error }
+            }
+            None => Spoken::Ended(Outcome::Withheld),
         }
     }
 
-    /// A request of the server's own: an operation like any other, or refused in its own protocol.
-    async fn pass_request(&self, gateway: &Gateway, request: Request) -> Passed {
-        let shape = method::Shape::Request;
-        let classified =
-            classify(self.revision, Sender::Server, shape, &request.method, &request.params);
-        let permitted = match classified {
-            Ok(Classified::Relay) => true,
-            Ok(Classified::Call(call)) => {
-                let bytes = request.bytes().clone();
-                self.decide_servers(gateway, &call, &request.method, bytes).await
-            }
-            Ok(_) | Err(_) => false,
-        };
-        if permitted {
-            self.channel.pass_on(request.id.clone());
-            return Passed::On(request.bytes().clone());
-        }
-        let refusal = json!({
-            "jsonrpc": "2.0", "id": request.id,
-            "error": { "code": -32601, "message": "Denied by Carnet: the client may not be asked this." },
-        });
-        let own = Verified::own(self.revision, "");
-        let bytes = Bytes::from(refusal.to_string());
-        let outbound = Outbound { bytes, id: None, headers: &own };
-        if let Err(error) = self.channel.link.send(outbound, self.revision).await {
-            tracing::debug!(%error, "the server did not take the refusal of its request");
-        }
-        Passed::Withheld
-    }
-
-    /// Whether everything a result asks of the client is permitted.
-    async fn may_ask_for_input(
-        &self,
-        gateway: &Gateway,
-        result: &serde_json::Map<String, Value>,
-    ) -> bool {
-        let requests = match result_kind(self.revision, &self.method, result) {
-            Ok(ResultKind::Complete) => return true,
-            Ok(ResultKind::InputRequired { requests, .. }) => requests,
-            Err(refusal) => {
-                tracing::warn!(%refusal, "a result is withheld");
-                return false;
-            }
-        };
-        for request in requests {
-            if !self.decide_servers(gateway, &request.call, &request.method, Bytes::new()).await {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Decides what a server asks of the client. A person is never asked for it.
-    async fn decide_servers(
-        &self,
-        gateway: &Gateway,
-        call: &Call,
-        method: &str,
-        original: Bytes,
-    ) -> bool {
-        let decision = decision_id();
-        let view = gateway.control.view();
-        let now = gateway.control.now();
-        let resource = view.snapshot.resource(&self.caller.resource);
-        let registered = resource.and_then(|resource| {
-            let action = call.action(&resource.name).ok()?;
-            resource.registered(&action)
-        });
-        let operation = registered.and_then(|registered| {
-            let arguments = call.arguments.clone().try_into().ok()?;
-            Operation::new(self.caller.resource.clone(), registered, arguments).ok()
-        });
-        let Some(operation) = operation else {
-            let reason = Reason::Unreviewed;
-            let ledger = &gateway.ledger;
-            record::rejection(ledger, &decision, &self.caller, method, reason, now.wall);
-            return false;
-        };
-        let attempt = Attempt { operation, original };
-        match decide(&view.snapshot, &*view.policy, attempt, self.caller.clone(), now) {
-            Decided::Permit(permit) => {
-                let control = &*gateway.control;
-                let noted = record::permit(control, &gateway.ledger, decision, permit).await;
-                let Ok(noted) = noted else { return false };
-                let Ok(passage) = Passage::open(control, &gateway.live, noted) else {
-                    return false;
-                };
-                passage.release().await.is_ok()
-            }
-            Decided::Deny(refused) | Decided::Ask(refused) => {
-                record::refusal(&*gateway.control, &gateway.ledger, &decision, &refused);
-                false
-            }
-        }
+    fn pass_notification(&self, notification: &Notification) -> Option<Spoken> {
+        let shape = method::Shape::Notification;
+        let (name, params) = (&notification.method, &notification.params);
+        classify(self.revision, Sender::Server, shape, name, params).ok()?;
+        self.duties.apply(notification.bytes().clone()).map(Spoken::On)
     }
 
     /// Goes on as an event stream: the server said something before its answer.
     fn stream_from(
         self,
         gateway: Arc<Gateway>,
-        first: Bytes,
+        first: Spoken,
         mut messages: Messages,
         released: Released,
     ) -> Response<Body> {
-        let (events, response) = body::events();
+        let (events, response) = body::events(released.guard.cancelled().clone());
         tokio::spawn(async move {
-            let outcome = match send(&events, &first).await {
-                true => self.pump(&gateway, &events, &mut messages, &released.guard).await,
-                false => Outcome::Unknown,
-            };
+            let guard = &released.guard;
+            let outcome = self.pump(&gateway, first, &events, &mut messages, guard).await;
             gateway.settle(&released, outcome).await;
+            self.say_ended(&gateway, &events, &released, outcome).await;
         });
         response
     }
@@ -328,9 +255,11 @@ impl Exchange {
         mut messages: Messages,
         guard: LiveGuard,
     ) -> Response<Body> {
-        let (events, response) = body::events();
+        let (events, response) = body::events(guard.cancelled().clone());
         tokio::spawn(async move {
-            self.pump(&gateway, &events, &mut messages, &guard).await;
+            if let Some(first) = self.next(&gateway, &events, &mut messages, &guard).await {
+                self.pump(&gateway, first, &events, &mut messages, &guard).await;
+            }
         });
         response
     }
@@ -338,37 +267,85 @@ impl Exchange {
     async fn pump(
         &self,
         gateway: &Gateway,
+        first: Spoken,
         events: &mpsc::Sender<Bytes>,
         messages: &mut Messages,
         guard: &LiveGuard,
     ) -> Outcome {
+        let mut spoken = first;
         loop {
-            let next = tokio::select! {
-                next = self.next(gateway, messages, guard) => next,
-                () = events.closed() => return Outcome::Unknown,
+            let (bytes, last) = match spoken {
+                Spoken::On(bytes) => (bytes, None),
+                Spoken::Last { bytes, is_error, .. } => {
+                    let outcome = Outcome::Answered { bytes: bytes.len() as u64, is_error };
+                    (bytes, Some(outcome))
+                }
+                Spoken::Ended(outcome) => return outcome,
             };
-            match next {
-                Ok(Passed::On(bytes)) => {
-                    if !send(events, &bytes).await {
-                        return Outcome::Unknown;
-                    }
+            let sent = guard.run(send(events, &bytes)).await;
+            match (sent, last) {
+                (None, _) => return Outcome::Revoked,
+                (Some(_), Some(outcome)) => return outcome,
+                (Some(false), None) => return Outcome::Unknown,
+                (Some(true), None) => {}
+            }
+            spoken = match self.next(gateway, events, messages, guard).await {
+                Some(spoken) => spoken,
+                None => return Outcome::Unknown,
+            };
+        }
+    }
+
+    /// What is said next, or nothing where the client leaves first.
+    async fn next(
+        &self,
+        gateway: &Gateway,
+        events: &mpsc::Sender<Bytes>,
+        messages: &mut Messages,
+        guard: &LiveGuard,
+    ) -> Option<Spoken> {
+        tokio::select! {
+            spoken = self.spoken(gateway, messages, guard) => Some(spoken),
+            () = events.closed() => {
+                if let Some(id) = self.id().filter(|_| self.revision.is_stateless()) {
+                    self.channel.link.give_up(id);
                 }
-                Ok(Passed::Last { bytes, is_error, .. }) => {
-                    send(events, &bytes).await;
-                    return Outcome::Answered { bytes: bytes.len() as u64, is_error };
-                }
-                Ok(Passed::Withheld) => {}
-                Ok(Passed::Failed) => return Outcome::Unknown,
-                Err(outcome) => return outcome,
+                None
             }
         }
+    }
+
+    /// Ends a stream that has no answer with a refusal, so that nobody waits for one.
+    async fn say_ended(
+        &self,
+        gateway: &Gateway,
+        events: &mpsc::Sender<Bytes>,
+        released: &Released,
+        outcome: Outcome,
+    ) {
+        let Some(demand) = &self.demand else { return };
+        if matches!(outcome, Outcome::Answered { .. } | Outcome::Revoked) {
+            return;
+        }
+        let (reason, decision) = (self.reason(gateway, outcome), released.ticket.decision.clone());
+        let denial = gateway.denial(demand, &Turned { reason, decision });
+        released.guard.run(send(events, &denial.body)).await;
     }
 }
 
 impl Gateway {
     /// `settle`: what became of an operation.
-    async fn settle(&self, released: &Released, outcome: Outcome) {
+    pub(super) async fn settle(&self, released: &Released, outcome: Outcome) {
         record::outcome(&*self.control, &self.ledger, &released.ticket, outcome).await;
+    }
+}
+
+/// The statuses that mean something about the message itself go on. What a server thinks of our
+/// credential is not for the client.
+pub(super) fn status_for(revision: Revision, status: u16) -> u16 {
+    match status {
+        400 | 404 if revision.is_stateless() => status,
+        _ => 200,
     }
 }
 

@@ -28,15 +28,14 @@ impl Gateway {
             .map_err(|error| failed(error.to_string()))?;
         let mut problem = String::new();
         for revision in Revision::ALL {
-            let open = Channel::open(
-                &self.client,
-                resource,
-                Path::Read,
-                credential.clone(),
-                revision,
-            );
-            let looked = match open.await {
-                Ok(channel) => look(&channel).await,
+            let credential = credential.clone();
+            let opened = Channel::open(&self.client, resource, Path::Read, credential, revision);
+            let looked = match opened {
+                Ok(channel) => {
+                    let looked = look(&channel).await;
+                    channel.link.close(channel.revision).await;
+                    looked
+                }
                 Err(error) => Err(error),
             };
             match looked {
@@ -85,7 +84,6 @@ async fn look(channel: &Channel) -> Result<Vec<Offer>, UpstreamError> {
     ] {
         found.push(own(OperationKind::Method, item, method));
     }
-    channel.link.close(channel.revision).await;
     Ok(found)
 }
 

@@ -1,7 +1,7 @@
-//! Sessions of the revisions that have them, and shared channels of the one that does not.
+//! Sessions of the revisions that have them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use carnet_core::{Caller, Reason};
@@ -15,7 +15,7 @@ const SESSIONS_MAX: usize = 16_384;
 /// The most sessions one task may have on one path.
 const SESSIONS_PER_TASK_MAX: usize = 32;
 /// How long a session may lie idle.
-const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A session: a client, its channel, and what it said it can do.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Session {
     pub(crate) caller: Caller,
     pub(crate) channel: Arc<Channel>,
     pub(crate) capabilities: Capabilities,
-    pub(crate) guard: LiveGuard,
+    guard: LiveGuard,
     used: Mutex<Instant>,
 }
 
@@ -50,8 +50,12 @@ impl Session {
         self.channel.revision
     }
 
-    fn is_idle(&self) -> bool {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > IDLE_MAX
+    /// Revoked, ended by the server, or idle: used by nobody now, and not for long.
+    fn is_dead(&self) -> bool {
+        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guard.cancelled().is_cancelled()
+            || self.channel.link.has_ended()
+            || (used.elapsed() > IDLE_MAX && Arc::strong_count(&self.channel) == 1)
     }
 }
 
@@ -60,100 +64,53 @@ impl Sessions {
     pub(crate) fn find(&self, id: &str, caller: &Caller) -> Option<Arc<Session>> {
         let by_id = self.lock();
         let session = by_id.get(id).filter(|session| is_same_caller(&session.caller, caller))?;
+        if session.is_dead() {
+            return None;
+        }
         *session.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         Some(Arc::clone(session))
     }
 
-    pub(crate) fn insert(&self, session: Session) -> Result<Arc<Session>, Reason> {
+    /// Whether `caller` may open one more.
+    pub(crate) fn check_room(&self, caller: &Caller) -> Result<(), Reason> {
+        Self::room(&self.lock(), caller)
+    }
+
+    /// Takes a session in. One there is no room for is given back, to be closed.
+    pub(crate) fn insert(&self, session: Session) -> Result<Arc<Session>, (Reason, Arc<Channel>)> {
         let mut by_id = self.lock();
-        by_id.retain(|_, known| !known.is_idle() && !known.guard.cancelled().is_cancelled());
-        let mine = by_id.values().filter(|known| {
-            known.caller.task == session.caller.task && known.caller.path == session.caller.path
-        });
-        if mine.count() >= SESSIONS_PER_TASK_MAX || by_id.len() >= SESSIONS_MAX {
-            return Err(Reason::BudgetSpent);
+        match Self::room(&by_id, &session.caller) {
+            Err(reason) => Err((reason, session.channel)),
+            Ok(()) => {
+                let session = Arc::new(session);
+                by_id.insert(session.id.clone(), Arc::clone(&session));
+                Ok(session)
+            }
         }
-        let session = Arc::new(session);
-        by_id.insert(session.id.clone(), Arc::clone(&session));
-        Ok(session)
     }
 
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Session>> {
         self.lock().remove(id)
     }
 
-    /// Takes out the sessions that were revoked or lie idle.
-    pub(crate) fn take_dead(&self) -> Vec<Arc<Session>> {
+    /// Takes out the sessions that are dead, and gives the channels to close.
+    pub(crate) fn take_dead(&self) -> Vec<Arc<Channel>> {
         let mut by_id = self.lock();
-        let is_dead =
-            |session: &Session| session.guard.cancelled().is_cancelled() || session.is_idle();
-        let dead: Vec<Arc<Session>> =
-            by_id.values().filter(|session| is_dead(session)).cloned().collect();
-        by_id.retain(|_, session| !is_dead(session));
-        dead
+        let dead = by_id.extract_if(|_, session| session.is_dead());
+        dead.map(|(_, session)| Arc::clone(&session.channel)).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Session>>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Channels of the revision without sessions: one for each task, path and resource.
-#[derive(Debug, Default)]
-pub(crate) struct Channels {
-    by_caller: tokio::sync::Mutex<HashMap<ChannelKey, Arc<Shared>>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct ChannelKey {
-    task: carnet_core::TaskId,
-    path: carnet_core::Path,
-    resource: carnet_core::ResourceName,
-    instance: carnet_core::InstanceId,
-}
-
-/// A shared channel and its registration.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) channel: Arc<Channel>,
-    guard: LiveGuard,
-    used: Mutex<Instant>,
-}
-
-impl Channels {
-    /// The channel of `caller`, opened by `open` where there is none.
-    pub(crate) async fn get<E, F>(&self, caller: &Caller, open: F) -> Result<Arc<Channel>, E>
-    where
-        F: AsyncFnOnce() -> Result<(Arc<Channel>, LiveGuard), E>,
-    {
-        let key = ChannelKey {
-            task: caller.task.clone(),
-            path: caller.path,
-            resource: caller.resource.clone(),
-            instance: caller.instance.clone(),
-        };
-        let mut by_caller = self.by_caller.lock().await;
-        by_caller.retain(|_, shared| !shared.is_dead());
-        if let Some(shared) = by_caller.get(&key) {
-            *shared.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            return Ok(Arc::clone(&shared.channel));
+    fn room(by_id: &HashMap<String, Arc<Session>>, caller: &Caller) -> Result<(), Reason> {
+        let mine = by_id.values().filter(|known| {
+            known.caller.task == caller.task && known.caller.path == caller.path && !known.is_dead()
+        });
+        match by_id.len() >= SESSIONS_MAX || mine.count() >= SESSIONS_PER_TASK_MAX {
+            true => Err(Reason::BudgetSpent),
+            false => Ok(()),
         }
-        let (channel, guard) = open().await?;
-        let used = Mutex::new(Instant::now());
-        let shared = Arc::new(Shared { channel: Arc::clone(&channel), guard, used });
-        by_caller.insert(key, shared);
-        Ok(channel)
     }
 
-    /// Forgets the channels that were revoked or lie idle; what they held is dropped with them.
-    pub(crate) async fn drop_dead(&self) {
-        self.by_caller.lock().await.retain(|_, shared| !shared.is_dead());
-    }
-}
-
-impl Shared {
-    fn is_dead(&self) -> bool {
-        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        self.guard.cancelled().is_cancelled() || used.elapsed() > IDLE_MAX
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

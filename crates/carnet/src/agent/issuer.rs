@@ -50,9 +50,11 @@ impl FromStr for Issuer {
     fn from_str(text: &str) -> Result<Self, IssuerError> {
         let refused = |problem| IssuerError { text: text.chars().take(200).collect(), problem };
         let plain = text.strip_suffix('/').unwrap_or(text);
-        let url = Url::parse(plain).map_err(|_| {
-            refused("is not an address: write one like `http://127.0.0.1:7480`")
-        })?;
+        let url = Url::parse(plain)
+            .map_err(|_| refused("is not an address: write one like `http://127.0.0.1:7480`"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refused("is neither http nor https"));
+        }
         let is_origin = url.origin().ascii_serialization() == plain;
         if !is_origin || !url.username().is_empty() || url.password().is_some() {
             return Err(refused(

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use carnet_identity::DpopKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
-use secrecy::{ExposeSecret as _, SecretString, SecretSlice};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 /// The longest key file.
 const FILE_BYTES_MAX: u64 = 8 * 1024;

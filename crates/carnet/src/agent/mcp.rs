@@ -8,7 +8,7 @@ use bytes::Bytes;
 use carnet_core::{Path, ResourceName};
 use carnet_gateway::mcp::codec::{Event, Events, Message, Sender, read_message};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use secrecy::ExposeSecret as _;
@@ -22,6 +22,10 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// How long an answer may take to begin: a tool may work for minutes, and a call may be held for a
 /// person.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1260);
+/// The header of a session.
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The longest session id taken.
+const SESSION_BYTES_MAX: usize = 1024;
 /// The longest text of an error that is looked at.
 const CHALLENGE_BYTES_MAX: usize = 1024;
 
@@ -45,6 +49,14 @@ pub(crate) struct Outgoing {
     pub(crate) body: Bytes,
     /// The headers of MCP.
     pub(crate) headers: HeaderMap,
+}
+
+/// What came back, and the session it names.
+pub(crate) struct Answer {
+    /// The session's id, where one was opened.
+    pub(crate) session: Option<HeaderValue>,
+    /// The rest.
+    pub(crate) reply: Reply,
 }
 
 /// What came back.
@@ -88,9 +100,8 @@ impl Endpoint {
         resource: ResourceName,
     ) -> Result<Self, HttpError> {
         let address = tokens.address(path, &resource);
-        let uri: Uri = address
-            .parse()
-            .map_err(|error| HttpError::Request(format!("{address}: {error}")))?;
+        let uri: Uri =
+            address.parse().map_err(|error| HttpError::Request(format!("{address}: {error}")))?;
         Ok(Self { path, resource, address, uri, tokens, token: tokio::sync::Mutex::default() })
     }
 
@@ -101,25 +112,26 @@ impl Endpoint {
 
     /// Sends a request. A token that is not taken any more is renewed once, and the request sent
     /// once more: a request that was turned away at the door went nowhere.
-    pub(crate) async fn send(&self, outgoing: &Outgoing) -> Result<Reply, SendError> {
+    pub(crate) async fn send(&self, outgoing: &Outgoing) -> Result<Answer, SendError> {
         let token = self.token(None).await?;
         let response = self.send_with(&token, outgoing).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
-            return read(response).await;
+            return Answer::read(response).await;
         }
-        let turned_away = read(response).await?;
-        match (self.token(Some(&token)).await, turned_away) {
-            (Ok(renewed), _) => read(self.send_with(&renewed, outgoing).await?).await,
+        let turned_away = Answer::read(response).await?;
+        match (self.token(Some(&token)).await, &turned_away.reply) {
+            (Ok(renewed), _) => Answer::read(self.send_with(&renewed, outgoing).await?).await,
             // The gateway said which of what the token stands for is over.
-            (Err(SendError::Token(TokenError::Refused(_))), Reply::Message(message)) => {
-                Ok(Reply::Message(message))
-            }
+            (Err(SendError::Token(TokenError::Refused(_))), Reply::Message(_)) => Ok(turned_away),
             (Err(error), _) => Err(error),
         }
     }
 
     /// The token in use, renewed where it is about to expire or is `refused`.
-    async fn token(&self, refused: Option<&Arc<AccessToken>>) -> Result<Arc<AccessToken>, SendError> {
+    async fn token(
+        &self,
+        refused: Option<&Arc<AccessToken>>,
+    ) -> Result<Arc<AccessToken>, SendError> {
         let mut current = self.token.lock().await;
         if let Some(token) = &*current
             && token.is_fresh(Instant::now())
@@ -164,6 +176,16 @@ impl Endpoint {
             headers.insert(DPOP, proof);
         }
         Ok(self.tokens.http().send(request, ANSWER_TIMEOUT).await?)
+    }
+}
+
+impl Answer {
+    async fn read(response: Response<Incoming>) -> Result<Self, SendError> {
+        let session = response.headers().get(SESSION).cloned();
+        if session.as_ref().is_some_and(|id| id.len() > SESSION_BYTES_MAX) {
+            return Err(SendError::Garbled("its session id is too long".into()));
+        }
+        Ok(Self { session, reply: read(response).await? })
     }
 }
 

@@ -63,7 +63,9 @@ pub(crate) enum TokenError {
     #[error("{0}")]
     Refused(TokenRefusal),
     /// An answer that is none.
-    #[error("the token endpoint's answer could not be understood: {0}; is this the address of Carnet?")]
+    #[error(
+        "the token endpoint's answer could not be understood: {0}; is this the address of Carnet?"
+    )]
     Garbled(String),
     /// No proof could be made.
     #[error("no proof of possession could be made: {0}")]
@@ -398,9 +400,26 @@ mod tests {
         let carnet = FakeCarnet::start().await;
         let tokens = carnet.tokens(None);
         assert!(tokens.token(Path::Read, &desk()).await.is_ok());
-        carnet.set(|state| state.refused_once = Some(("invalid_client", "assertion_before_start: x")));
+        carnet.set(|state| {
+            state.refused_once = Some(("invalid_client", "assertion_before_start: x"))
+        });
         assert!(tokens.token(Path::Read, &desk()).await.is_ok());
         assert_eq!(carnet.svids_fetched(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_svid_is_used_again_with_the_same_key_and_never_without_one() {
+        let carnet = FakeCarnet::start().await;
+        let bound = carnet.tokens(None);
+        for _ in 0..2 {
+            assert!(bound.token(Path::Read, &desk()).await.is_ok());
+        }
+        assert_eq!(carnet.svids_fetched(), 1);
+        let unbound = carnet.tokens_without_key();
+        for _ in 0..2 {
+            assert!(unbound.token(Path::Read, &desk()).await.is_ok());
+        }
+        assert_eq!(carnet.svids_fetched(), 3);
     }
 
     #[tokio::test]

@@ -91,6 +91,15 @@ pub(crate) enum WorkloadError {
     /// It is several agents.
     #[error("this process is several agents ({0}): name one with --spiffe-id")]
     Ambiguous(String),
+    /// It is one, but not for the issuer we were told of.
+    #[error(
+        "no identity for {issuer}: the Carnet behind this socket has another issuer, and compares it letter by letter; \
+         set --issuer or CARNET_ISSUER to the `issuer` in its /.well-known/oauth-authorization-server"
+    )]
+    OtherIssuer {
+        /// The issuer asked for.
+        issuer: String,
+    },
     /// The Workload API said no for another reason.
     #[error("no identity: the Workload API answered {code:?}: {message}")]
     Refused {
@@ -135,7 +144,8 @@ impl Workload {
         grpc.ready().await.map_err(|error| self.unreachable(&error))?;
         let codec = ProstCodec::<JwtSvidRequest, JwtSvidResponse>::default();
         let path = PathAndQuery::from_static(FETCH_JWT_SVID);
-        let answer = grpc.unary(request, path, codec).await.map_err(|status| refused(&status))?;
+        let answer =
+            grpc.unary(request, path, codec).await.map_err(|status| refused(&status, audience))?;
         Ok(answer.into_inner())
     }
 
@@ -171,17 +181,23 @@ impl Identity for Workload {
 
 /// The one SVID there is. Were any of several taken, a process could act as whom nobody meant.
 fn only(svids: Vec<JwtSvid>) -> Result<SecretString, WorkloadError> {
-    let ids: Vec<&str> = svids.iter().take(LISTED_MAX).map(|svid| svid.spiffe_id.as_str()).collect();
+    let ids: Vec<&str> =
+        svids.iter().take(LISTED_MAX).map(|svid| svid.spiffe_id.as_str()).collect();
     if ids.len() > 1 {
         return Err(WorkloadError::Ambiguous(ids.join(", ")));
     }
     svids.into_iter().next().map(|svid| svid.svid.into()).ok_or_else(not_an_agent)
 }
 
-fn refused(status: &Status) -> WorkloadError {
+fn refused(status: &Status, audience: &str) -> WorkloadError {
     match status.code() {
+        Code::PermissionDenied if status.message().contains("audience") => {
+            WorkloadError::OtherIssuer { issuer: audience.to_owned() }
+        }
         Code::PermissionDenied => not_an_agent(),
-        code => WorkloadError::Refused { code, message: status.message().chars().take(300).collect() },
+        code => {
+            WorkloadError::Refused { code, message: status.message().chars().take(300).collect() }
+        }
     }
 }
 
@@ -204,7 +220,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_svid_is_asked_for_one_audience_with_the_mark_of_the_standard() {
-        let api = FakeWorkloadApi::start(Answer::Svids(vec![("spiffe://a/agent/x", "svid-1")])).await;
+        let api =
+            FakeWorkloadApi::start(Answer::Svids(vec![("spiffe://a/agent/x", "svid-1")])).await;
         let svid = api.workload(None).svid("http://127.0.0.1:1").await.unwrap();
         assert_eq!(svid.expose_secret(), "svid-1");
         let asked = api.asked();
@@ -226,10 +243,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_is_no_agent_is_told_its_selectors() {
-        let api = FakeWorkloadApi::start(Answer::Refused(Code::PermissionDenied)).await;
+        let refused = Answer::Refused(Code::PermissionDenied, "no identity issued");
+        let api = FakeWorkloadApi::start(refused).await;
         let error = api.workload(None).svid("http://127.0.0.1:1").await.unwrap_err().to_string();
         let uid = rustix::process::getuid().as_raw();
         assert!(error.contains(&format!("uid {uid}")) && error.contains("agent add"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_issuer_the_workload_api_does_not_know_is_told_as_that() {
+        let message = "no identity issued for this audience";
+        let api = FakeWorkloadApi::start(Answer::Refused(Code::PermissionDenied, message)).await;
+        let error = api.workload(None).svid("http://localhost:1").await.unwrap_err().to_string();
+        assert!(error.contains("http://localhost:1") && error.contains("--issuer"), "{error}");
     }
 
     #[tokio::test]

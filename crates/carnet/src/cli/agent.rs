@@ -24,7 +24,7 @@ pub(crate) enum AgentCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  carnet agent add support-agent --owner team:support --uid support-bot
+  carnet agent add support-agent --owner team:support --uid 1001
 
 An agent is told by what the kernel says of its process: at least its uid. The owner is who answers
 for it, and who is asked where policy names `owner`. The user must be in carnet.toml.")]
@@ -79,13 +79,16 @@ impl Add {
         let id = answer.get("spiffe_id").and_then(Value::as_str).unwrap_or_default();
         session.output.print(&json!({ "agent": agent, "spiffe_id": id }), || {
             let mut text = format!("registered {}\n", agent.name);
-            text.push_str(&fields(2, &[
-                ("SPIFFE ID", escaped(id)),
-                ("owner", agent.owner.to_string()),
-                ("told by", told_by(&agent.selectors)),
-                ("environment", escaped(&agent.environment)),
-                ("standing intent", yes(agent.standing.is_some())),
-            ]));
+            text.push_str(&fields(
+                2,
+                &[
+                    ("SPIFFE ID", escaped(id)),
+                    ("owner", agent.owner.to_string()),
+                    ("told by", told_by(&agent.selectors)),
+                    ("environment", escaped(&agent.environment)),
+                    ("standing intent", yes(agent.standing.is_some())),
+                ],
+            ));
             text
         })?;
         exit::done()
@@ -117,8 +120,9 @@ fn uid(text: &str) -> Result<u32, String> {
     if let Ok(uid) = text.parse() {
         return Ok(uid);
     }
-    init::uid_of(text)
-        .ok_or_else(|| format!("there is no user `{text}` in /etc/passwd: write the number `id -u` says"))
+    init::uid_of(text).ok_or_else(|| {
+        format!("there is no user `{text}` in /etc/passwd: write the number `id -u` says")
+    })
 }
 
 fn told_by(selectors: &Selectors) -> String {

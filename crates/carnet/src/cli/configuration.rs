@@ -32,14 +32,19 @@ impl Configuration {
             let none = || "none: nobody can operate it; add a [[user]] with a `uid`".to_owned();
             let people = if names.is_empty() { none() } else { names.join(", ") };
             let mut text = "carnet.toml can be used\n".to_owned();
-            text.push_str(&fields(2, &[
-                ("agents reach it at", config.issuer()),
-                ("trust domain", config.trust.domain.clone()),
-                ("state", config.state_dir().display().to_string()),
-                ("operators", people),
-            ]));
+            text.push_str(&fields(
+                2,
+                &[
+                    ("agents reach it at", config.issuer()),
+                    ("trust domain", config.trust.domain.clone()),
+                    ("state", config.state_dir().display().to_string()),
+                    ("operators", people),
+                ],
+            ));
             if config.trust.same_user {
-                text.push_str("\ntrust.same_user: an agent may run as an operator and act as them\n");
+                text.push_str(
+                    "\ntrust.same_user: an agent may run as an operator and act as them\n",
+                );
             }
             text
         })?;

@@ -3,6 +3,7 @@
 mod agent;
 mod approval;
 mod configuration;
+mod connect;
 mod exit;
 mod explain;
 mod glob;
@@ -17,6 +18,7 @@ mod resource;
 mod review;
 mod status;
 mod task;
+mod token;
 mod transport;
 mod up;
 
@@ -88,6 +90,8 @@ enum Command {
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
     Explain(explain::Explain),
+    Connect(connect::Connect),
+    Token(token::Token),
 }
 
 /// What every command is given.
@@ -170,6 +174,8 @@ impl Command {
             Self::Policy(policy) => policy.run(session).await,
             Self::Ledger(ledger) => ledger.run(session).await,
             Self::Explain(explain) => explain.run(session).await,
+            Self::Connect(connect) => connect.run(session).await,
+            Self::Token(token) => token.run(session).await,
         }
     }
 }
@@ -193,18 +199,29 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The words of an example: what is quoted is one, and behind three blanks it is explained.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.trim().split("   ").next().unwrap_or_default();
+        let parts = line.split('\'').enumerate();
+        let words = parts.flat_map(|(n, part)| match n % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        words.collect()
+    }
+
     #[test]
     fn every_command_has_an_example_that_it_understands() {
         let mut seen = 0;
         walk(&Cli::command(), "", &mut |command, path| {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let own = help.lines().find(|line| line.trim_start().starts_with(path));
-            let own = own.unwrap_or_else(|| panic!("`{path}` has no example of itself"));
-            // Behind two blanks and a lower-case letter begins the explanation.
-            let line = own.trim().split("   ").next().unwrap_or_default();
-            let words = line.split_whitespace().map(|word| word.trim_matches('\''));
-            if let Err(error) = Cli::try_parse_from(words) {
-                panic!("the example of `{path}` is not understood: {line}\n{error}");
+            let examples: Vec<&str> =
+                help.lines().filter(|line| line.trim_start().starts_with(path)).collect();
+            assert!(!examples.is_empty(), "`{path}` has no example of itself");
+            for example in examples {
+                if let Err(error) = Cli::try_parse_from(words(example)) {
+                    panic!("the example of `{path}` is not understood: {example}\n{error}");
+                }
             }
             seen += 1;
         });

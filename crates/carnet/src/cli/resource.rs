@@ -209,7 +209,12 @@ impl Show {
         let path = format!("/v1/resources/{}", segment(self.name.as_str()));
         let resource: Resource = session.client()?.get(&path).await?;
         session.output.print(&resource, || {
-            format!("{}\n{}\n{}", resource.name, about(&resource), operations(session.output, &resource))
+            format!(
+                "{}\n{}\n{}",
+                resource.name,
+                about(&resource),
+                operations(session.output, &resource)
+            )
         })?;
         exit::done()
     }
@@ -217,7 +222,10 @@ impl Show {
 
 fn operations(output: Output, resource: &Resource) -> String {
     if resource.operations.is_empty() {
-        return format!("nothing of it is reviewed; see `carnet resource review {}`", resource.name);
+        return format!(
+            "nothing of it is reviewed; see `carnet resource review {}`",
+            resource.name
+        );
     }
     let row = |operation: &Registered| {
         vec![

@@ -44,18 +44,21 @@ fn text(session: &Session, status: &Value) -> String {
         false => output.paint(Tone::Bad, "it cannot write: everything is denied; look at its disk"),
     };
     let locks: Vec<Lock> = serde_json::from_value(at("/locks")).unwrap_or_default();
-    let mut text = fields(0, &[
-        ("you are", word("/operator")),
-        ("issuer", word("/issuer")),
-        ("view", format!("{view}, revision {}", word("/revision"))),
-        ("policy", policy),
-        ("agents", word("/agents")),
-        ("resources", word("/resources")),
-        ("tasks open", word("/tasks_open")),
-        ("approvals waiting", word("/approvals_waiting")),
-        ("ledger", ledger),
-        ("locks", locks.iter().filter(|lock| lock.is_in_force()).count().to_string()),
-    ]);
+    let mut text = fields(
+        0,
+        &[
+            ("you are", word("/operator")),
+            ("issuer", word("/issuer")),
+            ("view", format!("{view}, revision {}", word("/revision"))),
+            ("policy", policy),
+            ("agents", word("/agents")),
+            ("resources", word("/resources")),
+            ("tasks open", word("/tasks_open")),
+            ("approvals waiting", word("/approvals_waiting")),
+            ("ledger", ledger),
+            ("locks", locks.iter().filter(|lock| lock.is_in_force()).count().to_string()),
+        ],
+    );
     if !locks.is_empty() {
         text.push('\n');
         text.push_str(&lock::table(output, &locks));

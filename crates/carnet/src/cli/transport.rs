@@ -40,7 +40,8 @@ pub(crate) fn stdio(words: &[String]) -> anyhow::Result<Transport> {
 /// The program as a shell would find it, by its absolute path: later, nothing is searched.
 fn find_program(program: &str) -> Option<PathBuf> {
     let is_program = |file: &PathBuf| {
-        file.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+        file.metadata()
+            .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
     };
     if program.contains('/') {
         return std::path::absolute(program).ok().filter(is_program);
@@ -53,7 +54,9 @@ fn find_program(program: &str) -> Option<PathBuf> {
 /// `file:PATH` or `env:NAME`, and behind `=` the variable a child process gets it in.
 pub(crate) fn secret(text: &str) -> Result<SecretRef, String> {
     let form = || {
-        format!("`{text}`: write file:PATH or env:NAME, and for a child process =VARIABLE behind it")
+        format!(
+            "`{text}`: write file:PATH or env:NAME, and for a child process =VARIABLE behind it"
+        )
     };
     let (place, as_variable) = match text.rsplit_once('=') {
         Some((place, variable)) if is_variable(variable) => (place, Some(variable.to_owned())),
@@ -61,7 +64,8 @@ pub(crate) fn secret(text: &str) -> Result<SecretRef, String> {
     };
     let source = match place.split_once(':').ok_or_else(form)? {
         ("file", path) if !path.is_empty() => {
-            let path = std::path::absolute(FilePath::new(path)).map_err(|error| error.to_string())?;
+            let path =
+                std::path::absolute(FilePath::new(path)).map_err(|error| error.to_string())?;
             SecretSource::File(path.to_str().ok_or_else(form)?.to_owned())
         }
         ("env", name) if is_variable(name) => SecretSource::Env(name.to_owned()),
@@ -104,7 +108,8 @@ pub(crate) fn check_variables(
 /// Whether some path shares its credential with another, or there is nothing to tell them apart.
 pub(crate) fn is_unsplit(credentials: &BTreeMap<Path, SecretRef>) -> bool {
     let sources: Vec<&SecretSource> = credentials.values().map(|it| &it.source).collect();
-    let shared = sources.iter().enumerate().any(|(n, one)| sources.iter().skip(n + 1).any(|it| it == one));
+    let shared =
+        sources.iter().enumerate().any(|(n, one)| sources.iter().skip(n + 1).any(|it| it == one));
     sources.is_empty() || shared
 }
 

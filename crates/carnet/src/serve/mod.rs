@@ -6,4 +6,4 @@ mod keys;
 mod listener;
 mod up;
 
-pub(crate) use up::{Running, start, up};
+pub(crate) use up::up;

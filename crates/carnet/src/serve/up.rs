@@ -1,6 +1,5 @@
 //! Joining the rooms: store, ledger, broker, gateway, and the three ways in.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +22,6 @@ use crate::config::Config;
 
 /// A running Carnet.
 pub(crate) struct Running {
-    /// The address agents reach it at.
-    pub address: SocketAddr,
     ledger: Ledger,
     tasks: JoinSet<()>,
 }
@@ -72,7 +69,6 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let listener = TcpListener::bind(config.listen.address).await.with_context(|| {
         format!("listen.address: {} cannot be listened on", config.listen.address)
     })?;
-    let address = listener.local_addr()?;
     let access_keys = KeySet::from_keys([keys.access.verifying_key()])?;
     let (broker, ledger) = start_broker(&config, keys).await?;
     let control = Arc::new(Embedded::new(Arc::clone(&broker)));
@@ -88,7 +84,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     serve_agents(&config, &broker, &mut tasks).await?;
     let oauth = oauth::router(broker, oauth::OAuthOptions::default())?;
     tasks.spawn(listener::serve(listener, tls, Front { gateway, oauth }));
-    Ok(Running { address, ledger, tasks })
+    Ok(Running { ledger, tasks })
 }
 
 async fn start_broker(config: &Config, keys: Keys) -> anyhow::Result<(Arc<Broker>, Ledger)> {
@@ -98,13 +94,18 @@ async fn start_broker(config: &Config, keys: Keys) -> anyhow::Result<(Arc<Broker
         state_dir.join("ledger-lock"),
         format!("{}/ledger", config.trust.domain),
     );
+    #[cfg(feature = "fault")]
+    let ledger_config = with_small_files(ledger_config)?;
     let (ledger, recovered) = tokio::task::spawn_blocking(move || {
         Ledger::open(ledger_config, Arc::new(RealDisk), keys.ledger)
     })
     .await?
     .context("the ledger")?;
     if recovered.torn_bytes > 0 {
-        tracing::warn!(bytes = recovered.torn_bytes, "a torn tail of the ledger was cut off: it was never acknowledged");
+        tracing::warn!(
+            bytes = recovered.torn_bytes,
+            "a torn tail of the ledger was cut off: it was never acknowledged"
+        );
     }
     let file = state_dir.join("store.db");
     let store = SqliteStore::open(&file, SqliteOptions::default()).context("the store")?;
@@ -122,6 +123,14 @@ async fn start_broker(config: &Config, keys: Keys) -> anyhow::Result<(Arc<Broker
     .await?;
     broker.put_users(config.known_users()).await?;
     Ok((broker, ledger))
+}
+
+/// Segments and reserves as small as a test wants them, so that a small disk runs full quickly.
+#[cfg(feature = "fault")]
+fn with_small_files(config: LedgerConfig) -> anyhow::Result<LedgerConfig> {
+    let Ok(bytes) = std::env::var("CARNET_LEDGER_SEGMENT_BYTES") else { return Ok(config) };
+    let bytes = bytes.parse().context("CARNET_LEDGER_SEGMENT_BYTES is not a number")?;
+    Ok(LedgerConfig { segment_bytes: bytes, reserve_bytes: bytes, ..config })
 }
 
 fn operators(config: &Config) -> Operators {
@@ -151,7 +160,9 @@ async fn serve_agents(
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     if config.trust.same_user {
-        tracing::warn!("trust.same_user: an agent may run under an operator's uid and could act as them");
+        tracing::warn!(
+            "trust.same_user: an agent may run under an operator's uid and could act as them"
+        );
     }
     let socket = config.agent_socket();
     let options = workload::WorkloadOptions {

@@ -1,59 +1,45 @@
 //! Upstreams that are child processes: one child a session, a cleared environment, bounded output,
 //! and a process group that is killed whole.
 
-use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use carnet_core::{Path, ResourceName};
+use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::ExposeSecret;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::mpsc;
 
-use super::{
-    ANSWER_BYTES_MAX, Inbound, Messages, Outbound, Reply, UpstreamError, WAITING_MESSAGES_MAX,
-};
+use super::router::Router;
+use super::{ANSWER_BYTES_MAX, Messages, Outbound, Reply, UpstreamError, Watch, declined};
 use crate::control::Credential;
-use crate::mcp::codec::{Id, Message, Sender, read_message};
+use crate::mcp::codec::{Id, Message};
 
 /// How much of a child's standard error is kept for the operator's log.
 const STDERR_BYTES_MAX: u64 = 64 << 10;
-/// The most requests of one session that may wait at once.
-const WAITING_REQUESTS_MAX: usize = 256;
+/// How many messages may wait for a child that does not read.
+const WAITING_LINES_MAX: usize = 64;
+/// How long a message waits for its place among them.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where programs are looked for: the child inherits nothing else.
 const CHILD_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-type Answers = mpsc::Sender<Result<Inbound, UpstreamError>>;
-
-/// One session with one child process.
+/// One session with one child process. It dies with this, its children too.
 #[derive(Debug)]
 pub(crate) struct StdioLink {
-    input: AsyncMutex<ChildStdin>,
+    lines: mpsc::Sender<Bytes>,
     router: Arc<Router>,
-    group: Group,
+    group: Arc<Group>,
+    watch: Watch,
 }
 
-/// Who waits for what the child says.
-#[derive(Debug, Default)]
-struct Router {
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    /// Requests by id, in the order they were sent.
-    requests: HashMap<Id, (u64, Answers)>,
-    next: u64,
-    /// The stream of what belongs to no request.
-    listener: Option<Answers>,
-    ended: Option<UpstreamError>,
-}
-
-/// A process group, killed when the session goes.
+/// A process group. It is killed once: afterwards its number may be another's.
 #[derive(Debug)]
-struct Group(Option<rustix::process::Pid>);
+struct Group(Mutex<Option<Pid>>);
 
 impl StdioLink {
     /// Starts the child. The command comes from the registry, never from a request.
@@ -64,43 +50,78 @@ impl StdioLink {
         args: &[String],
         credential: Option<Credential>,
     ) -> Result<Self, UpstreamError> {
+        let watch = Watch::new(credential.as_ref().map(|credential| &credential.secret));
         let mut child = spawn(command, args, credential)?;
-        let ended = |what: &str| UpstreamError::Ended(format!("it has no {what}"));
+        let ended = |what: &str| UpstreamError::NotSent(format!("the process has no {what}"));
         let input = child.stdin.take().ok_or_else(|| ended("standard input"))?;
         let output = child.stdout.take().ok_or_else(|| ended("standard output"))?;
         let errors = child.stderr.take().ok_or_else(|| ended("standard error"))?;
-        let group =
-            Group(child.id().and_then(|id| {
-                rustix::process::Pid::from_raw(i32::try_from(id).unwrap_or_default())
-            }));
+        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let group = Arc::new(Group(Mutex::new(pid)));
+        let (lines, waiting) = mpsc::channel(WAITING_LINES_MAX);
         let router = Arc::new(Router::default());
-        tokio::spawn(read_output(output, Arc::clone(&router), child));
-        tokio::spawn(read_errors(errors, resource.clone(), path));
-        Ok(Self { input: AsyncMutex::new(input), router, group })
+        let reading = Reading {
+            router: Arc::clone(&router),
+            watch: watch.clone(),
+            lines: lines.clone(),
+            group: Arc::clone(&group),
+        };
+        tokio::spawn(write_input(input, waiting));
+        tokio::spawn(reading.run(output, child));
+        tokio::spawn(read_errors(errors, watch.clone(), resource.clone(), path));
+        Ok(Self { lines, router, group, watch })
     }
 
     pub(crate) async fn send(&self, outbound: Outbound<'_>) -> Result<Reply, UpstreamError> {
+        let full = |_| UpstreamError::NotSent("the process does not read its input".into());
+        let gone = |_| UpstreamError::NotSent("the process has closed its input".into());
+        let place = tokio::time::timeout(WRITE_TIMEOUT, self.lines.reserve()).await;
+        let place = place.map_err(full)?.map_err(gone)?;
         let reply = match &outbound.id {
             Some(id) => Reply::Messages(self.router.expect(id.clone())?),
             None => Reply::Accepted,
         };
-        let line = one_line(&outbound.bytes)?;
-        let mut input = self.input.lock().await;
-        let ended = |error: std::io::Error| UpstreamError::Ended(error.to_string());
-        input.write_all(&line).await.map_err(ended)?;
-        input.write_all(b"\n").await.map_err(ended)?;
-        input.flush().await.map_err(ended)?;
+        place.send(one_line(&outbound.bytes));
         Ok(reply)
     }
 
-    pub(crate) async fn listen(&self) -> Result<Messages, UpstreamError> {
-        let (sender, messages) = mpsc::channel(WAITING_MESSAGES_MAX);
-        self.router.lock().listener = Some(sender);
-        Ok(messages)
+    pub(crate) fn listen(&self) -> Result<Messages, UpstreamError> {
+        Ok(self.router.listen())
     }
 
-    pub(crate) fn close(&self) {
+    pub(crate) fn give_up(&self, id: &Id) {
+        let notice = json!({
+            "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id },
+        });
+        // A child that does not read its input will not read this either.
+        let _ = self.lines.try_send(Bytes::from(notice.to_string()));
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.router.has_ended()
+    }
+
+    pub(crate) fn cut(&self) {
         self.group.kill();
+    }
+}
+
+impl Drop for StdioLink {
+    fn drop(&mut self) {
+        self.group.kill();
+    }
+}
+
+impl Group {
+    fn kill(&self) {
+        let pid = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pid) = pid {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
     }
 }
 
@@ -124,44 +145,75 @@ fn spawn(
     if let Some(Credential { secret, as_variable: Some(variable) }) = credential {
         spawned.env(variable, secret.expose_secret());
     }
-    spawned
-        .spawn()
-        .map_err(|error| UpstreamError::Ended(format!("`{command}` could not be started: {error}")))
+    spawned.spawn().map_err(|error| {
+        UpstreamError::NotSent(format!("`{command}` could not be started: {error}"))
+    })
 }
 
 /// A message as one line. JSON may hold line breaks only between its tokens, where a space is as
-/// good; a message that would have to change otherwise is refused.
-fn one_line(bytes: &Bytes) -> Result<Bytes, UpstreamError> {
-    if !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-        return Ok(bytes.clone());
+/// good.
+fn one_line(bytes: &Bytes) -> Bytes {
+    let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if !bytes.iter().any(is_break) {
+        return bytes.clone();
     }
-    let line: Vec<u8> =
-        bytes.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
-    Ok(line.into())
+    bytes.iter().map(|byte| if is_break(byte) { b' ' } else { *byte }).collect()
 }
 
-async fn read_output(output: impl AsyncRead + Unpin, router: Arc<Router>, mut child: Child) {
-    let mut reader = BufReader::new(output);
-    let error = loop {
-        match read_line(&mut reader).await {
-            Ok(Some(line)) => {
-                if let Err(error) = router.route(line).await {
-                    break error;
-                }
-            }
-            Ok(None) => break UpstreamError::Ended("it closed its output".into()),
-            Err(error) => break error,
+/// Messages go in one by one, each whole, whatever becomes of who sent it.
+async fn write_input(mut input: ChildStdin, mut waiting: mpsc::Receiver<Bytes>) {
+    while let Some(line) = waiting.recv().await {
+        let written = async {
+            input.write_all(&line).await?;
+            input.write_all(b"\n").await?;
+            input.flush().await
+        };
+        if let Err(error) = written.await {
+            tracing::debug!(%error, "the upstream's process takes no more input");
+            return;
         }
-    };
-    // Whatever ended the conversation ends the process, its children included.
-    let group = Group(
-        child
-            .id()
-            .and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).unwrap_or_default())),
-    );
-    group.kill();
-    let _ = child.wait().await;
-    router.end(error).await;
+    }
+}
+
+/// What reads a child's output.
+struct Reading {
+    router: Arc<Router>,
+    watch: Watch,
+    lines: mpsc::Sender<Bytes>,
+    group: Arc<Group>,
+}
+
+impl Reading {
+    async fn run(self, output: impl AsyncRead + Unpin, mut child: Child) {
+        let mut reader = BufReader::new(output);
+        let error = loop {
+            match read_line(&mut reader).await {
+                Ok(Some(line)) => {
+                    if let Err(error) = self.route(line) {
+                        break error;
+                    }
+                }
+                Ok(None) => break UpstreamError::Ended("it closed its output".into()),
+                Err(error) => break error,
+            }
+        };
+        // Whatever ended the conversation ends the process, its children included.
+        self.group.kill();
+        let _ = child.wait().await;
+        self.router.end(&error);
+    }
+
+    fn route(&self, line: Bytes) -> Result<(), UpstreamError> {
+        let Some(unclaimed) = self.router.route(self.watch.read(line, 200)?) else { return Ok(()) };
+        match unclaimed.message {
+            Message::Request(request) => {
+                // Otherwise the child would wait for an answer nobody gives.
+                let _ = self.lines.try_send(declined(&request));
+            }
+            Message::Notification(_) | Message::Response(_) => {}
+        }
+        Ok(())
+    }
 }
 
 async fn read_line(
@@ -185,89 +237,25 @@ async fn read_line(
     }
 }
 
-/// The child's standard error goes to the log, bounded, and then nowhere.
-async fn read_errors(errors: impl AsyncRead + Unpin, resource: ResourceName, path: Path) {
+/// The child's standard error goes to the log, bounded and without the credential, and then
+/// nowhere.
+async fn read_errors(
+    errors: impl AsyncRead + Unpin,
+    watch: Watch,
+    resource: ResourceName,
+    path: Path,
+) {
     let mut limited = BufReader::new(errors.take(STDERR_BYTES_MAX));
-    let mut line = String::new();
-    while let Ok(1..) = limited.read_line(&mut line).await {
-        let shown: String =
-            line.trim_end().chars().take(500).flat_map(char::escape_debug).collect();
+    let mut line = Vec::new();
+    while let Ok(1..) = limited.read_until(b'\n', &mut line).await {
+        let text = String::from_utf8_lossy(&line);
+        let shown: String = match watch.repeats_credential(&line) {
+            true => "[a line with the credential in it]".into(),
+            false => text.trim_end().chars().take(500).flat_map(char::escape_debug).collect(),
+        };
         tracing::debug!(%resource, %path, stderr = %shown, "the upstream's process says");
         line.clear();
     }
     let mut rest = limited.into_inner().into_inner();
     let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
-}
-
-impl Router {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn expect(&self, id: Id) -> Result<Messages, UpstreamError> {
-        let mut waiting = self.lock();
-        if let Some(ended) = &waiting.ended {
-            return Err(ended.clone());
-        }
-        waiting.requests.retain(|_, (_, answers)| !answers.is_closed());
-        if waiting.requests.len() >= WAITING_REQUESTS_MAX || waiting.requests.contains_key(&id) {
-            let problem = "too many requests wait, or one with this id does already";
-            return Err(UpstreamError::Answer(problem.into()));
-        }
-        let (sender, messages) = mpsc::channel(WAITING_MESSAGES_MAX);
-        let place = waiting.next;
-        waiting.next += 1;
-        waiting.requests.insert(id, (place, sender));
-        Ok(messages)
-    }
-
-    /// An answer goes to who asked. Anything else goes to the oldest request that waits, for a
-    /// child cannot say what it belongs to, or to the listener.
-    async fn route(&self, line: Bytes) -> Result<(), UpstreamError> {
-        let message = read_message(line, Sender::Server)
-            .map_err(|refusal| UpstreamError::Answer(refusal.to_string()))?;
-        let answers = {
-            let mut waiting = self.lock();
-            match &message {
-                Message::Response(response) => {
-                    let id = response.id.as_ref();
-                    id.and_then(|id| waiting.requests.remove(id)).map(|(_, answers)| answers)
-                }
-                _ => {
-                    let oldest = waiting.requests.values().min_by_key(|(place, _)| *place);
-                    oldest.map(|(_, answers)| answers).or(waiting.listener.as_ref()).cloned()
-                }
-            }
-        };
-        if let Some(answers) = answers {
-            let _ = answers.send(Ok(Inbound { message, status: 200 })).await;
-        }
-        Ok(())
-    }
-
-    async fn end(&self, error: UpstreamError) {
-        let waiting: Vec<Answers> = {
-            let mut waiting = self.lock();
-            waiting.ended = Some(error.clone());
-            let listener = waiting.listener.take();
-            waiting.requests.drain().map(|(_, (_, answers))| answers).chain(listener).collect()
-        };
-        for answers in waiting {
-            let _ = answers.send(Err(error.clone())).await;
-        }
-    }
-}
-
-impl Group {
-    fn kill(&self) {
-        if let Some(pid) = self.0 {
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        }
-    }
-}
-
-impl Drop for StdioLink {
-    fn drop(&mut self) {
-        self.group.kill();
-    }
 }

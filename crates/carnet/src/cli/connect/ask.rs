@@ -110,7 +110,8 @@ mod tests {
             for method in ["tools/call", "prompts/get"] {
                 let pending = pending(revision, method, false).unwrap();
                 assert_eq!(pending.retry_after, Duration::from_secs(7));
-                assert!(pending.approval.unwrap().starts_with("approval_"));
+                let approval = ApprovalId::from_bits(2).to_string();
+                assert_eq!(pending.approval, Some(approval));
             }
         }
         let asked = pending(Revision::V2026_07_28, "tools/call", true).unwrap();

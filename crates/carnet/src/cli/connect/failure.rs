@@ -1,8 +1,9 @@
 //! What the client is told where Carnet could not be asked.
 
 use bytes::Bytes;
-use carnet_gateway::mcp::codec::{DENIED_CODE, Id};
+use carnet_gateway::mcp::codec::{DENIED_CODE, Id, Outcome, Response};
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::agent::mcp::SendError;
@@ -15,7 +16,8 @@ pub(crate) const UNDECIDED_CODE: i64 = 40_302;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
-    code: i64,
+    /// The JSON-RPC code.
+    pub(crate) code: i64,
     /// The stable code.
     pub(crate) reason: String,
     /// What is wrong and what to do.
@@ -37,12 +39,49 @@ impl Failure {
         Self::new("turned_away", message)
     }
 
+    /// Parameters that cannot be what was meant.
+    pub(crate) fn params(message: &str) -> Self {
+        Self { code: -32602, reason: "params_invalid".to_owned(), message: message.to_owned() }
+    }
+
+    /// The error that `response` is, or that it is no answer to what was asked.
+    pub(crate) fn of_response(response: &Response) -> Self {
+        match &response.outcome {
+            Outcome::Failure(error) => Self {
+                code: error.code,
+                reason: reason(response).unwrap_or_else(|| "server_error".to_owned()),
+                message: error.message.clone(),
+            },
+            Outcome::Result(_) => {
+                Self::new("answer_unreadable", "the answer is not what was asked")
+            }
+        }
+    }
+
     /// The answer to the request `id`.
     pub(crate) fn answer(&self, id: &Id) -> Bytes {
         let data = json!({ "reason": self.reason });
         let error = json!({ "code": self.code, "message": self.message, "data": data });
         Bytes::from(json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string())
     }
+}
+
+/// The reason code in an error of the gateway.
+pub(crate) fn reason(response: &Response) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Denied {
+        error: Facts,
+    }
+    #[derive(Deserialize)]
+    struct Facts {
+        data: Reason,
+    }
+    #[derive(Deserialize)]
+    struct Reason {
+        reason: String,
+    }
+    let denied: Denied = serde_json::from_slice(response.bytes()).ok()?;
+    Some(denied.error.data.reason)
 }
 
 impl From<SendError> for Failure {

@@ -2,11 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use carnet_gateway::mcp::codec::{Message, Mirrored, Revision, Sender, method};
+#[cfg(test)]
+use carnet_gateway::mcp::codec::Message;
+use carnet_gateway::mcp::codec::{Mirrored, Revision, Sender, method};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+use crate::agent::mcp::SESSION;
+
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
@@ -38,8 +41,7 @@ pub(crate) fn stateless(
     }
     let arguments = params.get("arguments").unwrap_or(&Value::Null);
     for parameter in mirrored {
-        let argument =
-            parameter.path.iter().try_fold(arguments, |value, member| value.get(member));
+        let argument = parameter.path.iter().try_fold(arguments, |value, member| value.get(member));
         let text = match argument {
             Some(Value::String(text)) => text.clone(),
             Some(Value::Number(number)) => number.to_string(),
@@ -63,6 +65,7 @@ pub(crate) fn session(revision: Revision, id: Option<&HeaderValue>) -> HeaderMap
 }
 
 /// The method and parameters of a message that has them.
+#[cfg(test)]
 pub(crate) fn asked(message: &Message) -> Option<(&str, &Map<String, Value>)> {
     match message {
         Message::Request(request) => Some((&request.method, &request.params)),

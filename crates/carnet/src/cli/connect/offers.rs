@@ -73,7 +73,8 @@ impl Offers {
 
     /// Reading is one operation for every address, so any resource tells where it travels.
     fn resource(&self, uri: &str) -> Option<&Offered> {
-        let any = || self.templates.values().chain(self.resources.values()).min_by_key(|it| it.path);
+        let any =
+            || self.templates.values().chain(self.resources.values()).min_by_key(|it| it.path);
         self.resources.get(uri).or_else(any)
     }
 
@@ -122,7 +123,8 @@ mod tests {
         };
         offers.learn(ListKind::Tools, Path::Read, &tools(&["look"]));
         offers.learn(ListKind::Tools, Path::Write, &tools(&["send", "look"]));
-        let to = |offers: &Offers, name: &str| route(offers, "tools/call", &json!({ "name": name }));
+        let to =
+            |offers: &Offers, name: &str| route(offers, "tools/call", &json!({ "name": name }));
         assert_eq!(to(&offers, "look"), Some(Path::Read));
         assert_eq!(to(&offers, "send"), Some(Path::Write));
         assert_eq!(to(&offers, "gone"), None);

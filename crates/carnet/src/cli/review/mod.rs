@@ -16,6 +16,7 @@ use carnet_broker::operator::registry::Offer;
 use carnet_core::{Resource, ResourceName};
 use carnet_gateway::mcp::codec::difference;
 use clap::Args;
+use comfy_table::Cell;
 use serde_json::{Value, json};
 
 use self::candidate::{Candidate, State};
@@ -78,9 +79,7 @@ impl ReviewCommand {
         candidates.extend(Candidate::gone(&known, &candidates));
         let plan = said.plan(&candidates)?;
         let show: Vec<Glob> = self.show.iter().map(|text| Glob::new(text)).collect();
-        if !session.output.is_json() {
-            session.output.print(&Value::Null, || looked(session.output, &candidates, &show))?;
-        }
+        session.output.say(&looked(session.output, &candidates, &show))?;
         let is_sent = !plan.reviews.is_empty() && agreed(session.output, &plan, self.yes)?;
         if is_sent {
             let _: Value = client.post(&format!("{path}/review"), &plan.reviews()).await?;
@@ -105,9 +104,7 @@ impl ReviewCommand {
 
 /// Whether the person says that the plan is to be sent.
 fn agreed(output: Output, plan: &Plan, yes: bool) -> anyhow::Result<bool> {
-    if !output.is_json() {
-        output.print(&Value::Null, || planned(plan))?;
-    }
+    output.say(&planned(plan))?;
     if yes {
         return Ok(true);
     }
@@ -142,7 +139,7 @@ fn looked(output: Output, candidates: &[Candidate], show: &[Glob]) -> String {
     text
 }
 
-fn row(output: Output, candidate: &Candidate) -> Vec<String> {
+fn row(output: Output, candidate: &Candidate) -> Vec<Cell> {
     let tone = match candidate.state {
         State::New | State::Gone => Tone::Waiting,
         State::Unchanged => Tone::Good,
@@ -156,13 +153,13 @@ fn row(output: Output, candidate: &Candidate) -> Vec<String> {
         n => format!("{n} suspicions"),
     };
     vec![
-        escaped(&candidate.label()),
-        output.paint(tone, candidate.state.word()),
-        now.unwrap_or_else(|| "none".to_owned()),
-        path.map_or("off".to_owned(), |path| path.to_string()),
-        resource::effect(*effect),
-        resource::arguments(arguments),
-        suspicions,
+        escaped(&candidate.label()).into(),
+        output.cell(tone, candidate.state.word()),
+        now.unwrap_or_else(|| "none".to_owned()).into(),
+        path.map_or("off", |path| path.as_str()).into(),
+        resource::effect(*effect).into(),
+        resource::arguments(arguments).into(),
+        output.cell(Tone::Bad, suspicions),
     ]
 }
 

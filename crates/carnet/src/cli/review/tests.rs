@@ -69,7 +69,10 @@ fn plan(flags: &[&str], candidates: &[Candidate]) -> anyhow::Result<Plan> {
 }
 
 fn paths(plan: &Plan) -> Vec<(&str, Option<Path>)> {
-    plan.reviews.iter().map(|(candidate, decided)| (candidate.name.as_str(), decided.path)).collect()
+    plan.reviews
+        .iter()
+        .map(|(candidate, decided)| (candidate.name.as_str(), decided.path))
+        .collect()
 }
 
 #[test]
@@ -224,5 +227,7 @@ fn a_file_that_names_what_is_not_offered_is_refused() {
     let file: ReviewFile = toml::from_str("[[operation]]\nname = \"x\"\npath = \"off\"\n").unwrap();
     let error = Said { file, ..Said::default() }.plan(&[]).unwrap_err().to_string();
     assert!(error.contains("operation[0]: tool/x is not offered"), "{error}");
-    assert!(toml::from_str::<ReviewFile>("[[operation]]\nname = \"x\"\npaht = \"read\"\n").is_err());
+    assert!(
+        toml::from_str::<ReviewFile>("[[operation]]\nname = \"x\"\npaht = \"read\"\n").is_err()
+    );
 }

@@ -1,0 +1,3 @@
+//! The broker over its real store and ledger.
+
+mod forgetful;
