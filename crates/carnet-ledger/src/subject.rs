@@ -77,7 +77,12 @@ impl SubjectKeys {
         }
         let id = self.live_id(subject)?;
         let key = match self.read(&id)? {
-            Some(key) => Arc::new(key),
+            Some(key) => {
+                // A process killed while it made the key may have left a name that only the page
+                // cache knows: nothing is sealed under a key that a power loss could still take.
+                self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
+                Arc::new(key)
+            }
             None => Arc::new(self.make(&id)?),
         };
         cache.keep(Some(subject), &key);
