@@ -55,7 +55,7 @@ pub(crate) struct ReviewCommand {
     /// Accept what is suggested for whatever is new or changed and not named
     #[arg(long)]
     accept_suggestions: bool,
-    /// Decisions written down: [[operation]] with name, kind, path, reversible, egress, arguments
+    /// Decisions written down, an `operation` table each, with name, kind, path, reversible, egress, arguments
     #[arg(long, value_name = "REVIEW.toml")]
     file: Option<PathBuf>,
     /// Show the whole definition of what matches (repeatable)

@@ -1,3 +1,0 @@
-//! The broker over its real store and ledger.
-
-mod forgetful;
