@@ -59,9 +59,10 @@ fn docs() -> Outcome {
     process::run(process::cargo().args(args).env("RUSTDOCFLAGS", "-D warnings")).into()
 }
 
-/// As a person would run it, in a process of its own: whatever happens to it, the run is closed.
+/// As a person would run it, in a process of its own: whatever happens to it, the run is closed. Not
+/// this program again: building the workspace may have put another in its place.
 fn demo() -> anyhow::Result<()> {
-    process::run(process::command(std::env::current_exe()?).arg("demo"))
+    process::run(process::cargo().args(["xtask", "demo"]))
 }
 
 fn counted(args: &[&str], count: fn(&str) -> Counts) -> Outcome {
