@@ -102,8 +102,19 @@ impl Broker {
         let state = State::load(revision, records)?;
         let watch = parts.store.watch(revision);
         let broker = Arc::new(Self::of(parts, clock, state));
-        // What widened must be in the ledger before anything is decided on it.
-        broker.drain_all().await?;
+        // What widened must be in the ledger before anything is decided on it. Without a ledger that
+        // writes nothing is permitted; the brakes work all the same.
+        match broker.drain_all().await {
+            Ok(()) => drop(broker.make_whole()),
+            Err(BrokerError::Ledger(problem)) => {
+                tracing::error!(
+                    problem,
+                    "records wait in the outbox: nothing is permitted until the ledger takes them"
+                );
+                broker.outbox_waiting.notify_one();
+            }
+            Err(error) => return Err(error),
+        }
         broker.load_active_policy().await;
         broker.spawn(Arc::clone(&broker).follow_forever(watch));
         broker.spawn(Arc::clone(&broker).drain_forever());
@@ -247,6 +258,7 @@ impl Broker {
         *latest = state.clone();
         *published = Published::new(state);
         published.advance(self.drained.borrow().through);
+        published.make_whole();
         for held in held.iter() {
             latest.hold(held.touched());
             published.hold(held.touched());
@@ -282,15 +294,17 @@ impl Broker {
         self.swap(&published);
     }
 
-    /// Says until when the view may be permitted on. Not at all while a brake is not written.
+    /// Says until when the view may be permitted on, where it may at all.
     pub(crate) fn publish_freshness(&self, fresh_until: Monotonic) {
         let mut published = lock(&self.published);
-        if published.state.is_holding() {
-            return;
+        if published.freshen(fresh_until) {
+            self.show(&published);
         }
-        let snapshot = &mut published.state.snapshot;
-        snapshot.fresh_until = snapshot.fresh_until.max(fresh_until);
-        self.show(&published);
+    }
+
+    /// The ledger has all records of what was loaded. Tells whether that is news.
+    pub(crate) fn make_whole(&self) -> bool {
+        lock(&self.published).make_whole()
     }
 
     /// Takes the view's freshness away: nothing is permitted until it is proved again.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use carnet_core::View;
 use carnet_ledger::{Append, Entry, LedgerError, OutboxPosition, fault_point};
 use carnet_store::OutboxRecord;
 use serde_json::json;
@@ -129,13 +130,13 @@ impl Broker {
         });
     }
 
-    /// Waits until the record at `seq` is durable in the ledger.
+    /// Waits until the record at `seq` is durable in the ledger: not for long where it has stopped.
     pub(crate) async fn wait_drained(&self, seq: u64) -> Result<(), BrokerError> {
         let mut drained = self.drained.subscribe();
-        let is_stopped = drained.borrow().problem.is_some();
-        let timeout = if is_stopped { STOPPED_TIMEOUT } else { DRAIN_TIMEOUT };
+        let is_settled = |drained: &Drained| drained.through >= seq || drained.problem.is_some();
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained.wait_for(is_settled)).await;
         let reached = drained.wait_for(|drained| drained.through >= seq);
-        match tokio::time::timeout(timeout, reached).await {
+        match tokio::time::timeout(STOPPED_TIMEOUT, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(BrokerError::Ledger("it was closed".into())),
             Err(_) => {
@@ -146,6 +147,14 @@ impl Broker {
                 )))
             }
         }
+    }
+
+    /// Waits until the view has what a change made a moment ago is about to bring into it.
+    pub(crate) async fn wait_in_force(&self, is_there: impl Fn(&View) -> bool) {
+        let mut drained = self.drained.subscribe();
+        // The view is published before it is said that the record was drained.
+        let arrived = drained.wait_for(|_| is_there(&self.view()));
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, arrived).await;
     }
 
     /// Drains for as long as the broker runs.
@@ -161,6 +170,11 @@ impl Broker {
                 }
                 tokio::time::sleep(retry).await;
                 retry = retry.saturating_mul(2).min(RETRY_MAX);
+            }
+            if self.make_whole()
+                && let Err(error) = self.freshen().await
+            {
+                tracing::error!(%error, "the store did not answer: nothing is permitted");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use carnet_core::Monotonic;
 use carnet_store::{Key, Revision};
 
 use crate::state::{State, Touched};
@@ -24,11 +25,30 @@ pub(crate) struct Published {
     /// What waits, by the place in the outbox that must be durable first.
     waiting: BTreeMap<(u64, Revision), Vec<Touched>>,
     drained: u64,
+    /// Whether the ledger has all records of what was loaded: nothing is permitted before.
+    is_whole: bool,
 }
 
 impl Published {
+    /// What was loaded, of which some records may not be in the ledger yet.
     pub(crate) fn new(state: State) -> Self {
-        Self { state, waiting: BTreeMap::new(), drained: 0 }
+        Self { state, waiting: BTreeMap::new(), drained: 0, is_whole: false }
+    }
+
+    /// The ledger has all records of what was loaded. Tells whether that is news.
+    pub(crate) fn make_whole(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_whole, true)
+    }
+
+    /// Says until when the state in force may be permitted on: not while a brake is not written or a
+    /// record of what was loaded not in the ledger. Tells whether it may.
+    pub(crate) fn freshen(&mut self, fresh_until: Monotonic) -> bool {
+        let may = self.is_whole && !self.state.is_holding();
+        if may {
+            let snapshot = &mut self.state.snapshot;
+            snapshot.fresh_until = snapshot.fresh_until.max(fresh_until);
+        }
+        may
     }
 
     /// Takes in one commit, in the order of revisions. Tells whether the state in force changed.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Amounts, Approve, ArgumentKind, Grant, GrantId, InstanceId, LockTarget, Operation};
-use crate::{Snapshot, TaskView, Timestamp, Uncovered, UserName};
+use crate::{Amounts, Approve, ArgumentKind, Grant, GrantId, GrantState, InstanceId};
+use crate::{LockTarget, Operation, Snapshot, TaskView, Timestamp, Uncovered, UserName};
 
 /// How a grant covers an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,9 +96,7 @@ fn try_grant(
     now: Timestamp,
 ) -> Result<Cover, Miss> {
     let totals = grant.allowance.covers(operation, kinds).map_err(Miss::Uncovered)?;
-    if !grant.is_live(now) {
-        return Err(Miss::NotLive(grant.state.as_str().to_owned()));
-    }
+    check_live(grant, now)?;
     if snapshot.is_locked(&LockTarget::Grant(grant.id.clone())) {
         return Err(Miss::Locked);
     }
@@ -109,9 +107,7 @@ fn try_grant(
     charge(grant, Amounts { totals }, &mut charges)?;
     if let Some(id) = &grant.draws_on {
         let base = view.grants.iter().find(|grant| grant.id == *id).ok_or(Miss::Spent)?;
-        if !base.is_live(now) {
-            return Err(Miss::NotLive(base.state.as_str().to_owned()));
-        }
+        check_live(base, now)?;
         if snapshot.is_locked(&LockTarget::Grant(base.id.clone())) {
             return Err(Miss::Locked);
         }
@@ -121,6 +117,15 @@ fn try_grant(
     let approved_by = grant.approved.as_ref().map(|yes| yes.by.clone()).unwrap_or_default();
     let wants_approval = grant.allowance.approve == Approve::OnUse && grant.approved.is_none();
     Ok(Cover { grant: grant.id.clone(), charges, approved_by, wants_approval })
+}
+
+fn check_live(grant: &Grant, now: Timestamp) -> Result<(), Miss> {
+    match &grant.state {
+        _ if grant.is_live(now) => Ok(()),
+        GrantState::Exhausted => Err(Miss::Spent),
+        GrantState::Active => Err(Miss::NotLive("past its time".to_owned())),
+        state => Err(Miss::NotLive(state.as_str().to_owned())),
+    }
 }
 
 fn charge(grant: &Grant, amounts: Amounts, charges: &mut Vec<Charge>) -> Result<(), Miss> {

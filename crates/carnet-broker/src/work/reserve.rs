@@ -2,8 +2,8 @@
 //! decision record. No reservation, no forward; one without an outcome stays spent.
 
 use carnet_core::{
-    Charge, DecisionId, Grant, GrantEvent, Principal, Reason, ReservationId, Task, TaskEvent,
-    TaskId, Timestamp,
+    Charge, DecisionId, Grant, GrantEvent, GrantState, Principal, Reason, ReservationId, Task,
+    TaskEvent, TaskId, Timestamp,
 };
 use carnet_ledger::{Entry, fault_point};
 use carnet_store::Key;
@@ -162,6 +162,10 @@ fn take(
     }
     for charge in &reserve.charges {
         let grant = find(&view.grants, charge).ok_or_else(gone)?;
+        if grant.state == GrantState::Exhausted {
+            let detail = format!("{} is spent", grant.id);
+            return Err(BrokerError::refused(Reason::GrantSpent, detail));
+        }
         if !grant.is_live(now) {
             return Err(refused(format!("{} is not active any more", grant.id)));
         }

@@ -15,6 +15,7 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
+use crate::transact::Made;
 use crate::work::close::close_below;
 
 /// How often time is looked at.
@@ -33,7 +34,7 @@ const CARNET: &str = "carnet";
 impl Broker {
     /// Proves that the view is fresh: a linearizable read, counted from when it was sent, of a store
     /// this node has followed that far.
-    pub(crate) async fn freshen(&self) -> Result<(), BrokerError> {
+    pub async fn freshen(&self) -> Result<(), BrokerError> {
         let sent = self.now().mono;
         let revision = self.store.revision().await?;
         self.settle_in(revision).await?;
@@ -93,23 +94,30 @@ impl Broker {
     pub(crate) async fn recover(&self) -> Result<(), BrokerError> {
         let (by, mut left) = (carnet()?, true);
         while left {
-            let recovered = self.transact(&by, |state, draft, _| {
-                for held in state.reservations.values() {
-                    if !draft.has_room() {
-                        return Ok(true);
-                    }
-                    let details =
-                        json!({ "outcome": "unknown", "reservation": held.id, "task": held.task });
-                    let (kind, id) = (carnet_ledger::Kind::Outcome, held.decision.as_str());
-                    draft.record(kind, id, "recovered", false, &details, None);
-                    draft.delete(Item::Reservation((**held).clone()).key());
-                }
-                Ok(false)
-            });
-            left = recovered.await?.0;
+            // It takes nothing that is not taken already: it need not wait for its records.
+            let (more, made) =
+                self.commit(&by, |state, draft, _| forget_reservations(state, draft)).await?;
+            if let Made::Stored { committed, .. } = made {
+                self.settle_in(committed.revision).await?;
+            }
+            left = more;
         }
         self.sweep().await
     }
+}
+
+/// Removes as many reservations as fit in one commit, and tells whether some are left.
+fn forget_reservations(state: &State, draft: &mut Draft<'_>) -> Result<bool, BrokerError> {
+    for held in state.reservations.values() {
+        if !draft.has_room() {
+            return Ok(true);
+        }
+        let details = json!({ "outcome": "unknown", "reservation": held.id, "task": held.task });
+        let (kind, id) = (carnet_ledger::Kind::Outcome, held.decision.as_str());
+        draft.record(kind, id, "recovered", false, &details, None);
+        draft.delete(Item::Reservation((**held).clone()).key());
+    }
+    Ok(false)
 }
 
 /// In whose name Carnet itself acts.

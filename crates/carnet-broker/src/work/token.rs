@@ -125,6 +125,8 @@ impl Broker {
             draft.put(Item::Instance(Instance { id: id.clone(), agent, thumbprint, seen_at: now }))
         })
         .await?;
+        // Its other paths ask at the same time: the one that came first may still wait for its leaf.
+        self.wait_in_force(|view| view.snapshot.instances.contains_key(&id)).await;
         Ok(id)
     }
 

@@ -1,0 +1,15 @@
+//! The broker over its real store and ledger.
+
+mod approving;
+mod brakes;
+mod forgetful;
+mod gate;
+mod house;
+mod lasting;
+mod opening;
+mod operators;
+mod privacy;
+mod publishing;
+mod reserving;
+mod simulation;
+mod tokens;

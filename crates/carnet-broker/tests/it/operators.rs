@@ -1,0 +1,209 @@
+//! The operators' interface: everything is authorised by policy, or is a brake.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use carnet_broker::operator::{Inspect, Offered, Operators, serve};
+use carnet_core::{Resource, UserName};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use crate::house::*;
+
+struct Nothing;
+
+#[async_trait]
+impl Inspect for Nothing {
+    async fn inspect(&self, _: &Resource) -> Result<Vec<Offered>, String> {
+        Ok(Vec::new())
+    }
+}
+
+/// The interface as the operator `name` sees it.
+struct Desk {
+    socket: std::path::PathBuf,
+    serving: JoinHandle<()>,
+}
+
+impl Desk {
+    async fn of(house: &House, name: &str) -> Self {
+        let own = rustix::process::getuid().as_raw();
+        let operators: Operators = [(own, user(name))].into();
+        Self::with(house, name, operators).await
+    }
+
+    async fn with(house: &House, name: &str, operators: Operators) -> Self {
+        let socket = house.dir().join(format!("{name}.sock"));
+        let broker = Arc::clone(&house.broker);
+        let serving = serve(broker, Arc::new(Nothing), operators, &socket).await.unwrap();
+        Self { socket, serving: tokio::spawn(serving) }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        call(&self.socket, method, path, body.to_string()).await
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn call(socket: &Path, method: Method, path: &str, body: String) -> (StatusCode, Value) {
+    let stream = UnixStream::connect(socket).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "carnet")
+        .header("content-type", "application/json")
+        .body(Full::new(bytes::Bytes::from(body)))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    connection.abort();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_brake_is_refused_to_an_operator_policy_does_not_name() {
+    let house = House::furnished().await;
+    let task = house.open(&[read(), allow("send")]).await.unwrap();
+    let asked = house.ask(&task, "send", json!({ "text": "hello" })).await.unwrap();
+    let target = carnet_core::LockTarget::User(user("cy"));
+    let lock = house.broker.set_lock(target, "x".into(), &user("ana")).await.unwrap().0;
+    // dee is known and in no team that may do anything.
+    let desk = Desk::of(&house, "dee").await;
+    let agent = serde_json::to_value(&*house.broker.agent(&agent("desk-agent")).unwrap()).unwrap();
+    let view = house.broker.view();
+    let resource = view.snapshot.resource(&"desk".parse().unwrap()).unwrap();
+    let intent = json!({ "purpose": "a test", "allow": [read()] });
+    let calls = [
+        (Method::PUT, "/v1/agents".to_owned(), agent),
+        (Method::GET, "/v1/agents".to_owned(), Value::Null),
+        (Method::PUT, "/v1/resources".to_owned(), serde_json::to_value(&**resource).unwrap()),
+        (Method::GET, "/v1/resources".to_owned(), Value::Null),
+        (Method::GET, "/v1/resources/desk".to_owned(), Value::Null),
+        (Method::GET, "/v1/resources/desk/offers".to_owned(), Value::Null),
+        (Method::POST, "/v1/resources/desk/review".to_owned(), json!([])),
+        (Method::POST, "/v1/tasks".to_owned(), json!({ "agent": "desk-agent", "intent": intent })),
+        (Method::GET, "/v1/tasks?all=true".to_owned(), Value::Null),
+        (Method::GET, format!("/v1/tasks/{task}"), Value::Null),
+        (Method::GET, "/v1/grants".to_owned(), Value::Null),
+        (Method::DELETE, format!("/v1/locks/{lock}"), Value::Null),
+        (Method::GET, "/v1/approvals".to_owned(), Value::Null),
+        (Method::GET, format!("/v1/approvals/{asked}"), Value::Null),
+        (Method::GET, "/v1/approvals/appr_0".to_owned(), Value::Null),
+        (Method::POST, format!("/v1/approvals/{asked}/approve"), Value::Null),
+        (Method::GET, "/v1/policy".to_owned(), Value::Null),
+        (Method::POST, "/v1/policy/activate".to_owned(), json!({ "files": {} })),
+        (Method::GET, "/v1/ledger/leaves".to_owned(), Value::Null),
+        (Method::GET, "/v1/ledger/leaves/0".to_owned(), Value::Null),
+        (Method::POST, "/v1/ledger/checkpoint".to_owned(), Value::Null),
+        (Method::GET, "/v1/decisions/dec_0".to_owned(), Value::Null),
+    ];
+    for (method, path, body) in calls {
+        let (status, answer) = desk.call(method, &path, body).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");
+        assert!(!answer.to_string().contains("hello"), "{path} tells what was asked");
+    }
+    // The brakes are hers all the same.
+    let brakes = [
+        (format!("/v1/approvals/{asked}/deny"), Value::Null),
+        ("/v1/locks".to_owned(), json!({ "target": { "agent": "desk-agent" }, "reason": "x" })),
+        (format!("/v1/tasks/{task}/close"), json!({ "closure": "revoked" })),
+    ];
+    for (path, body) in brakes {
+        let (status, answer) = desk.call(Method::POST, &path, body).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        assert_eq!(answer["instants"]["durable"], true);
+    }
+    house.activate(&[("permit/all.cedar", PERMIT), ("forbid/all.cedar", NOTHING)]).await;
+    let (status, answer) = desk.call(Method::POST, "/v1/policy/rollback", Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_answer_a_question_sees_it_and_nobody_elses() {
+    let house = House::furnished().await;
+    let task = house.open(&[read(), allow("send"), pay(json!({ "approve": "on_use" }))]).await;
+    let task = task.unwrap();
+    let sending = house.ask(&task, "send", json!({ "text": "hello" })).await.unwrap();
+    // This one is for the agent's owner.
+    let paying = house.ask(&task, "pay", json!({ "amount_cents": 5 })).await.unwrap();
+    let desk = Desk::of(&house, "bo").await;
+    let (status, answer) = desk.call(Method::GET, "/v1/approvals", Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    let ids: Vec<&str> =
+        answer.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [sending.as_str()]);
+    assert_eq!(answer[0]["from_agent"]["arguments"]["text"], "hello");
+    let path = format!("/v1/approvals/{paying}");
+    assert_eq!(desk.call(Method::GET, &path, Value::Null).await.0, StatusCode::FORBIDDEN);
+    let path = format!("/v1/approvals/{sending}/approve");
+    let (status, answer) = desk.call(Method::POST, &path, Value::Null).await;
+    assert_eq!((status, &answer["state"]), (StatusCode::OK, &json!("approved")));
+    let all = Desk::of(&house, "ana").await.call(Method::GET, "/v1/approvals", Value::Null).await;
+    assert_eq!(all.1.as_array().unwrap().len(), 1, "ana reads the registry");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_uid_that_is_no_operators_is_turned_away() {
+    let house = House::furnished().await;
+    let nobody: std::collections::BTreeMap<u32, UserName> = [(u32::MAX - 7, user("ana"))].into();
+    let desk = Desk::with(&house, "nobody", nobody).await;
+    let (status, answer) = desk.call(Method::POST, "/v1/policy/rollback", Value::Null).await;
+    assert_eq!((status, &answer["code"]), (StatusCode::FORBIDDEN, &json!("not_an_operator")));
+    assert!(house.broker.active_policy().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_policy_set_is_activated_by_any_operator_and_the_next_by_policy() {
+    let house = House::empty().await;
+    house.broker.put_users(people()).await.unwrap();
+    let desk = Desk::of(&house, "dee").await;
+    let files = json!({ "files": { "permit/all.cedar": PERMIT } });
+    let (status, answer) = desk.call(Method::POST, "/v1/policy/activate", files.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (status, _) = desk.call(Method::POST, "/v1/policy/activate", files).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_too_large_is_refused_and_a_broken_set_changes_nothing() {
+    let house = House::furnished().await;
+    let desk = Desk::of(&house, "ana").await;
+    let large = format!("\"{}\"", "x".repeat(3 << 20));
+    let (status, _) = call(&desk.socket, Method::PUT, "/v1/agents", large).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let before = house.broker.view().policy.digest();
+    let broken = json!({ "files": { "permit/all.cedar": "permit(principal, action);" } });
+    let (status, answer) = desk.call(Method::POST, "/v1/policy/activate", broken).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert_eq!(house.broker.view().policy.digest(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_is_shown_with_its_grants() {
+    let house = House::furnished().await;
+    let task = house.open(&[read(), pay(json!({}))]).await.unwrap();
+    house.close(&task).await.unwrap();
+    let desk = Desk::of(&house, "ana").await;
+    let (status, answer) = desk.call(Method::GET, &format!("/v1/tasks/{task}"), Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["grants"].as_array().unwrap().len(), 2);
+    let (_, all) = desk.call(Method::GET, "/v1/tasks?all=true", Value::Null).await;
+    assert_eq!(all.as_array().unwrap().len(), 1);
+    let (_, status) = desk.call(Method::GET, "/v1/status", Value::Null).await;
+    assert_eq!((&status["fresh"], &status["holding"]), (&json!(true), &json!(false)));
+    assert_eq!(status["ledger"]["problem"], Value::Null);
+}

@@ -1,0 +1,147 @@
+//! Tokens: identity alone earns none.
+
+use carnet_broker::TokenRequest;
+use carnet_core::{LockTarget, Path, Reason};
+use serde_json::json;
+
+use crate::house::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standing_task_is_opened_once_and_only_where_there_is_a_standing_intent() {
+    let house = House::furnished().await;
+    let none = house.broker.issue_token(house.token_request("desk-agent", None)).await;
+    assert_eq!(reason(none), Reason::TaskUnknown);
+    let broker = &house.broker;
+    let request = || broker.issue_token(house.token_request("mail-agent", None));
+    let (one, two, three) = tokio::join!(request(), request(), request());
+    let tasks = [one, two, three].map(|issued| issued.unwrap().task);
+    assert!(tasks.iter().all(|task| *task == tasks[0]), "{tasks:?}");
+    let view = house.broker.view();
+    assert!(view.snapshot.task(&tasks[0]).unwrap().task.standing);
+    // Ended like any task; the next call opens another.
+    house.close(&tasks[0]).await.unwrap();
+    let next = house.broker.issue_token(house.token_request("mail-agent", None)).await.unwrap();
+    assert_ne!(next.task, tasks[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_agents_task_is_as_unknown_as_one_that_never_was() {
+    let house = House::furnished().await;
+    let task = house.open(&[read()]).await.unwrap();
+    let told = |task: &str| {
+        let request = house.token_request("mail-agent", Some(&task.parse().unwrap()));
+        let broker = house.broker.clone();
+        let task = task.to_owned();
+        async move {
+            let error = broker.issue_token(request).await.unwrap_err();
+            (error.code(), error.to_string().replace(&task, "it"))
+        }
+    };
+    let never = told("task_0123").await;
+    assert_eq!(never.0, "task_unknown");
+    assert_eq!(told(task.as_str()).await, never);
+    // Not by its state either.
+    let target = LockTarget::Task(task.clone());
+    let lock = house.broker.set_lock(target, "a test".into(), &user("ana")).await.unwrap().0;
+    assert_eq!(told(task.as_str()).await, never);
+    house.broker.lift_lock(&lock, &user("ana")).await.unwrap();
+    house.hand.pass_s(3_600);
+    assert_eq!(told(task.as_str()).await, never);
+    house.broker.sweep().await.unwrap();
+    assert_eq!(told(task.as_str()).await, never);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unbound_token_is_for_reading_and_only_where_the_agent_may_bear_one() {
+    let house = House::furnished().await;
+    let task = house.open(&[read(), pay(json!({}))]).await.unwrap();
+    let unbound = |path| TokenRequest {
+        thumbprint: None,
+        path,
+        ..house.token_request("desk-agent", Some(&task))
+    };
+    for path in [Path::Read, Path::Write] {
+        let refused = house.broker.issue_token(unbound(path)).await;
+        assert_eq!(reason(refused), Reason::ProofRequired);
+    }
+    let mut bearing = (*house.broker.agent(&agent("desk-agent")).unwrap()).clone();
+    bearing.bearer_read = true;
+    house.broker.put_agent(bearing, &user("ana")).await.unwrap();
+    assert!(!house.broker.issue_token(unbound(Path::Read)).await.unwrap().is_bound);
+    let refused = house.broker.issue_token(unbound(Path::Write)).await;
+    assert_eq!(reason(refused), Reason::ProofRequired);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_is_issued_where_no_call_could_be_live() {
+    let house = House::furnished().await;
+    let task = house.open(&[read()]).await.unwrap();
+    let instance = house.instance("desk-agent", &task).await;
+    let request = || house.token_request("desk-agent", Some(&task));
+    let targets = [
+        LockTarget::Everything,
+        LockTarget::Agent(agent("desk-agent")),
+        LockTarget::Instance(instance),
+        LockTarget::Resource("desk".parse().unwrap()),
+        LockTarget::User(user("eve")),
+        LockTarget::Task(task.clone()),
+    ];
+    for target in targets {
+        let shown = format!("{target:?}");
+        let lock = house.broker.set_lock(target, "a test".into(), &user("ana")).await.unwrap().0;
+        let refused = house.broker.issue_token(request()).await;
+        assert_eq!(reason(refused), Reason::Locked, "{shown}");
+        house.broker.lift_lock(&lock, &user("ana")).await.unwrap();
+    }
+    // On the write path a person could be asked; on the admin path there is nothing.
+    let admin = TokenRequest { path: Path::Admin, ..request() };
+    assert_eq!(reason(house.broker.issue_token(admin).await), Reason::NotCovered);
+    house.hand.run_s(3_601);
+    assert_eq!(reason(house.broker.issue_token(request()).await), Reason::SnapshotStale);
+    house.broker.freshen().await.unwrap();
+    house.hand.pass_s(3_600);
+    assert!(house.broker.issue_token(request()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_with_its_task_and_is_recorded_before_it_is_handed_out() {
+    let house = House::furnished().await;
+    let task = house.open(&[read()]).await.unwrap();
+    let issued = house.broker.issue_token(house.token_request("desk-agent", Some(&task))).await;
+    assert_eq!(issued.unwrap().ttl_s, 300);
+    house.hand.pass_s(3_590);
+    let issued = house.broker.issue_token(house.token_request("desk-agent", Some(&task))).await;
+    assert_eq!(issued.unwrap().ttl_s, 10);
+    let leaves = house.leaves();
+    let issued = leaves
+        .iter()
+        .filter(|leaf| leaf.header().get("transition").is_some_and(|word| word == "token_issued"));
+    assert_eq!(issued.count(), 2);
+    house.disk.fail();
+    let unrecorded = house.broker.issue_token(house.token_request("desk-agent", Some(&task))).await;
+    assert!(unrecorded.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_copies_are_bounded_and_the_oldest_is_forgotten() {
+    let house = House::furnished().await;
+    let task = house.open(&[read()]).await.unwrap();
+    let first = house.instance("desk-agent", &task).await;
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    for n in 0..256 {
+        house.hand.pass_s(1);
+        let mut key = [b'A'; 43];
+        (key[0], key[1]) = (letters[1 + n % 63], letters[n / 63]);
+        let key: carnet_identity::Thumbprint = std::str::from_utf8(&key).unwrap().parse().unwrap();
+        let request = TokenRequest {
+            thumbprint: Some(key),
+            ..house.token_request("desk-agent", Some(&task))
+        };
+        house.broker.issue_token(request).await.unwrap();
+    }
+    let view = house.broker.view();
+    assert_eq!(view.snapshot.instances.len(), 256);
+    assert!(!view.snapshot.instances.contains_key(&first));
+    house.broker.issue_token(house.token_request("desk-agent", Some(&task))).await.unwrap();
+    assert!(house.broker.view().snapshot.instances.contains_key(&first), "its next token");
+}
