@@ -109,7 +109,8 @@ impl LiveWork {
     /// Closes everything the snapshot no longer vouches for. Staleness alone closes nothing: it
     /// stops new work, and ends when the store answers again.
     pub(crate) fn enforce(&self, snapshot: &Snapshot, now: Now) -> usize {
-        let now = Now { mono: Monotonic::from_us(0), ..now };
+        let fresh_until = Monotonic::from_us(u64::MAX);
+        let snapshot = &Snapshot { fresh_until, ..snapshot.clone() };
         let inner = self.lock();
         let dead = inner
             .work

@@ -77,7 +77,7 @@ impl Exchange {
         };
         let (spoken, messages) = match reply {
             Ok(Reply::Messages(mut messages)) => {
-                (self.spoken(gateway, &mut messages, &released.guard).await, Some(messages))
+                (self.spoken(gateway, &mut messages, &released.guard, None).await, Some(messages))
             }
             Ok(Reply::Accepted) => (Spoken::Ended(Outcome::Unknown), None),
             Err(outcome) => (Spoken::Ended(outcome), None),
@@ -131,23 +131,20 @@ impl Exchange {
         }
     }
 
-    /// Waits for what is for the client. A revocation that is there already wins over a message.
+    /// Waits for what is for the client, which reads `events` if it is streamed to already. A
+    /// revocation that is there wins over a message.
     async fn spoken(
         &self,
         gateway: &Gateway,
         messages: &mut Messages,
         guard: &LiveGuard,
+        events: Option<&mpsc::Sender<Bytes>>,
     ) -> Spoken {
         loop {
             let inbound = tokio::select! {
                 biased;
                 () = guard.cancelled().cancelled() => return Spoken::Ended(Outcome::Revoked),
-                () = self.given_up() => {
-                    if let Some(id) = self.id() {
-                        self.channel.link.give_up(id);
-                    }
-                    return Spoken::Ended(Outcome::Unknown);
-                }
+                () = self.left(events) => return Spoken::Ended(self.give_up(guard)),
                 inbound = messages.recv() => inbound,
                 () = self.silence() => None,
             };
@@ -168,11 +165,25 @@ impl Exchange {
         }
     }
 
-    async fn given_up(&self) {
-        match &self.demand {
-            Some(demand) if self.revision.is_stateless() => demand.received.gone().await,
-            _ => pending().await,
+    /// Resolves when the client no longer takes an answer.
+    async fn left(&self, events: Option<&mpsc::Sender<Bytes>>) {
+        match (events, &self.demand) {
+            (Some(events), _) => events.closed().await,
+            (None, Some(demand)) if self.revision.is_stateless() => demand.received.gone().await,
+            (None, _) => pending().await,
         }
+    }
+
+    /// What an exchange comes to whose client left: where that is because its stream was revoked,
+    /// that.
+    fn give_up(&self, guard: &LiveGuard) -> Outcome {
+        if guard.cancelled().is_cancelled() {
+            return Outcome::Revoked;
+        }
+        if let Some(id) = self.id().filter(|_| self.revision.is_stateless()) {
+            self.channel.link.give_up(id);
+        }
+        Outcome::Unknown
     }
 
     async fn silence(&self) {
@@ -257,9 +268,8 @@ impl Exchange {
     ) -> Response<Body> {
         let (events, response) = body::events(guard.cancelled().clone());
         tokio::spawn(async move {
-            if let Some(first) = self.next(&gateway, &events, &mut messages, &guard).await {
-                self.pump(&gateway, first, &events, &mut messages, &guard).await;
-            }
+            let first = self.spoken(&gateway, &mut messages, &guard, Some(&events)).await;
+            self.pump(&gateway, first, &events, &mut messages, &guard).await;
         });
         response
     }
@@ -286,32 +296,10 @@ impl Exchange {
             match (sent, last) {
                 (None, _) => return Outcome::Revoked,
                 (Some(_), Some(outcome)) => return outcome,
-                (Some(false), None) => return Outcome::Unknown,
+                (Some(false), None) => return self.give_up(guard),
                 (Some(true), None) => {}
             }
-            spoken = match self.next(gateway, events, messages, guard).await {
-                Some(spoken) => spoken,
-                None => return Outcome::Unknown,
-            };
-        }
-    }
-
-    /// What is said next, or nothing where the client leaves first.
-    async fn next(
-        &self,
-        gateway: &Gateway,
-        events: &mpsc::Sender<Bytes>,
-        messages: &mut Messages,
-        guard: &LiveGuard,
-    ) -> Option<Spoken> {
-        tokio::select! {
-            spoken = self.spoken(gateway, messages, guard) => Some(spoken),
-            () = events.closed() => {
-                if let Some(id) = self.id().filter(|_| self.revision.is_stateless()) {
-                    self.channel.link.give_up(id);
-                }
-                None
-            }
+            spoken = self.spoken(gateway, messages, guard, Some(events)).await;
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use carnet_core::{DecisionId, Permit, Reason};
+use carnet_ledger::fault_point;
 use http::Response;
 
 use super::channel::Channel;
@@ -35,7 +36,9 @@ impl Gateway {
             Err(reason) => return self.say_denied(&demand, &Turned { reason, decision }),
         };
         let (original, underway) = passage.into_parts();
+        fault_point("forward.before");
         let reply = self.send(&demand, &ready.channel, original, &underway).await;
+        fault_point("forward.after");
         Exchange::operation(ready, demand).answer(&self, underway, reply).await
     }
 

@@ -39,7 +39,7 @@ impl Policy for Rules {
         let effect = if self.forbid.contains(&action) {
             VerdictEffect::Deny
         } else if self.ask.contains(&action) && document.approvals.by.is_empty() {
-            let approvers = ["user:ana".to_owned()].into();
+            let approvers = ["user:bo".to_owned()].into();
             VerdictEffect::Ask(ApprovalTerms { approvers, threshold: 1, timeout_s: 900 })
         } else {
             VerdictEffect::Permit
@@ -60,6 +60,8 @@ pub(crate) struct FakeControl {
     /// Where every question stands.
     pub(crate) answer: watch::Sender<ApprovalState>,
     pub(crate) reserved: Mutex<Vec<Reserve>>,
+    /// How many reservations were asked for.
+    pub(crate) reserving: watch::Sender<u64>,
     /// A reservation takes a place here first.
     pub(crate) may_reserve: Semaphore,
     /// Each settled reservation, and whether it was forwarded.
@@ -83,6 +85,7 @@ impl FakeControl {
             asked: Mutex::default(),
             answer: watch::Sender::new(ApprovalState::Asked),
             reserved: Mutex::default(),
+            reserving: watch::Sender::default(),
             may_reserve: Semaphore::new(Semaphore::MAX_PERMITS),
             settled: watch::Sender::default(),
             credentials_given: watch::Sender::default(),
@@ -115,6 +118,11 @@ impl FakeControl {
     pub(crate) async fn effective(&self, revision: u64) {
         let mut acknowledged = self.acknowledged.subscribe();
         acknowledged.wait_for(|known| *known >= revision).await.unwrap();
+    }
+
+    /// Waits until a reservation was asked for.
+    pub(crate) async fn reserving(&self) {
+        self.reserving.subscribe().wait_for(|asked| *asked > 0).await.unwrap();
     }
 
     pub(crate) async fn settled(&self, count: usize) -> Vec<bool> {
@@ -158,6 +166,7 @@ impl Control for FakeControl {
     }
 
     async fn reserve(&self, reserve: Reserve) -> Result<ReservationId, ControlError> {
+        self.reserving.send_modify(|asked| *asked += 1);
         self.may_reserve.acquire().await.unwrap().forget();
         let durable = self.ledger.get().unwrap().append(reserve.entry.clone()).await;
         durable.map_err(|error| ControlError {

@@ -50,7 +50,7 @@ async fn nothing_is_forwarded_before_what_it_takes_is_set_aside() {
     let world = World::with(Plan::counted(1)).await;
     world.control.may_reserve.forget_permits(Semaphore::MAX_PERMITS);
     let call = tokio::spawn(world.agent.call(Path::Write, "issue_refund", json!({})).send());
-    world.server.wait_for("tools/list", 1).await;
+    world.control.reserving().await;
     // A whole other call goes through meanwhile.
     let read = world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).send().await;
     assert_eq!(read.said(), "done");

@@ -280,14 +280,17 @@ fn snapshot(agent: &Agent, transport: Transport, grants: &[Value]) -> Snapshot {
         standing: None,
         bearer_read: false,
     };
-    let ana = User { name: "ana".parse().unwrap(), teams: ["support".to_owned()].into() };
+    let user = |name: &str| {
+        let user = User { name: name.parse().unwrap(), teams: ["support".to_owned()].into() };
+        (user.name.clone(), Arc::new(user))
+    };
     let grants = grants.iter().enumerate().map(|(number, one)| grant(number, one)).collect();
     let view = TaskView { task: task(), grants, questions_pending: 0 };
     let mut snapshot = Snapshot {
         revision: 1,
         fresh_until: Monotonic::from_us(u64::MAX),
         agents: Arc::new([(registration.name.clone(), Arc::new(registration))].into()),
-        users: Arc::new([(ana.name.clone(), Arc::new(ana))].into()),
+        users: Arc::new([user("ana"), user("bo")].into()),
         resources: Arc::new([("desk".parse().unwrap(), Arc::new(desk(transport)))].into()),
         tasks: Arc::new([(TASK.parse().unwrap(), Arc::new(view))].into()),
         ..Snapshot::default()

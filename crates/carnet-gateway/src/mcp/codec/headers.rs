@@ -151,6 +151,11 @@ fn initialize_revision(
     header: Option<&str>,
 ) -> Result<Revision, Refusal> {
     let Some(body) = params.get("protocolVersion").and_then(Value::as_str) else {
+        let meant = header.and_then(|header| parse(header).ok());
+        if let Some(revision) = meant.filter(|meant| meant.is_stateless()) {
+            // It has no such method, so that nothing can be wrong with its parameters.
+            return Err(Refusal::Method { revision });
+        }
         let rule = "is not a text: name the version of the protocol";
         return Err(Refusal::params(Revision::V2025_11_25, "/params/protocolVersion", rule));
     };
