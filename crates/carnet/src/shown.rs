@@ -57,17 +57,22 @@ pub(crate) fn is_hidden(c: char) -> bool {
 
 /// A time as people read it: UTC, to the second.
 pub(crate) fn time(at: Timestamp) -> String {
-    rfc3339(at.us().div_euclid(1_000_000).saturating_mul(1_000_000))
+    let whole = at.us().div_euclid(1_000_000).saturating_mul(1_000_000);
+    utc(whole).map_or_else(|| beyond(at), |at| at.to_string())
 }
 
 /// A time to the microsecond, where a difference matters.
 pub(crate) fn time_us(at: Timestamp) -> String {
-    rfc3339(at.us())
+    utc(at.us()).map_or_else(|| beyond(at), |at| format!("{at:.6}"))
 }
 
-fn rfc3339(us: i64) -> String {
-    jiff::Timestamp::from_microsecond(us)
-        .map_or_else(|_| format!("{us} µs since 1970"), |at| at.to_string())
+fn utc(us: i64) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_microsecond(us).ok()
+}
+
+/// A time no calendar has.
+fn beyond(at: Timestamp) -> String {
+    format!("{} µs since 1970", at.us())
 }
 
 /// How many seconds, as people say it.

@@ -128,7 +128,7 @@ fn what(explained: &Explained, word: &impl Fn(&str) -> String) -> String {
         Some(Value::Object(arguments)) if arguments.is_empty() => text.push_str("  no arguments\n"),
         Some(arguments) => {
             text.push_str("  arguments, from the agent:\n");
-            text.push_str(&json_lines(arguments));
+            text.extend(json_lines(arguments).lines().map(|line| format!("  {line}\n")));
         }
         None => {}
     }

@@ -115,6 +115,7 @@ impl Question {
 
     fn head(&self, output: Output) -> Vec<(&'static str, String)> {
         let mut lines = vec![("asks for", self.asks(output))];
+        lines.extend(self.covered(output).map(|covered| ("declared", covered)));
         if let Some(task) = &self.task {
             lines.push(("task", format!("{} “{}”", escaped(&task.id), escaped(&task.purpose))));
             lines.push(("agent", escaped(&task.agent)));
@@ -147,6 +148,16 @@ impl Question {
         }
         lines.push(("digest", self.digest.to_string()));
         lines
+    }
+
+    /// Whether an allowance of the task covers the operation. What none does is the first thing to
+    /// know.
+    fn covered(&self, output: Output) -> Option<String> {
+        self.asked.get("one_use_of")?;
+        Some(match self.asked.get("draws_on").and_then(Value::as_str) {
+            Some(grant) => format!("yes, in {}", escaped(grant)),
+            None => output.paint(Tone::Bad, "NO: no allowance of the task has room for this"),
+        })
     }
 
     fn asks(&self, output: Output) -> String {
@@ -291,6 +302,16 @@ mod tests {
         assert!(carnet.contains("one use of desk.tool.issue_refund on the write path"), "{text}");
         assert!(carnet.contains("irreversible, stays inside"), "{text}");
         assert!(!carnet.contains("4200") && agent.contains("amount_cents = 4200"), "{text}");
+    }
+
+    #[test]
+    fn what_no_allowance_covers_is_said_first() {
+        let mut question = question(json!({}));
+        assert!(
+            question.text(Output::plain()).contains("declared      NO: no allowance of the task")
+        );
+        question.asked["draws_on"] = json!("grant_1");
+        assert!(question.text(Output::plain()).contains("declared      yes, in grant_1"));
     }
 
     #[test]

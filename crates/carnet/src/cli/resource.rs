@@ -100,7 +100,11 @@ impl Add {
         session.output.print(&document, || {
             let mut text = format!("registered {}\n{}", resource.name, about(&resource));
             for (path, address) in Path::ALL.iter().zip(&addresses) {
-                text.push_str(&format!("  agents {path:5} at {}\n", escaped(address)));
+                text.push_str(&format!(
+                    "  {:16}  {}\n",
+                    format!("{path} address"),
+                    escaped(address)
+                ));
             }
             text.push_str(&format!(
                 "nothing of it can be called before `carnet resource review {}`\n",

@@ -263,7 +263,7 @@ mod tests {
             "durable": true, "committed": 1_000_000, "effective": 1_000_250, "complete": null,
         }});
         let text = instants(&told);
-        assert!(text.contains("effective  1970-01-01T00:00:01.00025Z"), "{text}");
+        assert!(text.contains("effective  1970-01-01T00:00:01.000250Z"), "{text}");
         assert!(text.contains("complete   not yet"), "{text}");
         let told = json!({ "instants": { "durable": false, "committed": 1, "effective": 1, "complete": 1 }});
         assert!(instants(&told).contains("NOT DURABLE"));

@@ -1,5 +1,6 @@
 //! `carnet up`: the product, running.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -45,7 +46,11 @@ fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
             .map_err(|error| exit::usage(format!("CARNET_LOG: `{text}`: {error}")))?,
         Err(_) => EnvFilter::new("warn"),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && !no_color)
+        .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),

@@ -2,8 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-#[cfg(test)]
-use carnet_gateway::mcp::codec::Message;
 use carnet_gateway::mcp::codec::{Mirrored, Revision, Sender, method};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -64,16 +62,6 @@ pub(crate) fn session(revision: Revision, id: Option<&HeaderValue>) -> HeaderMap
     headers
 }
 
-/// The method and parameters of a message that has them.
-#[cfg(test)]
-pub(crate) fn asked(message: &Message) -> Option<(&str, &Map<String, Value>)> {
-    match message {
-        Message::Request(request) => Some((&request.method, &request.params)),
-        Message::Notification(notification) => Some((&notification.method, &notification.params)),
-        Message::Response(_) => None,
-    }
-}
-
 /// The parameter that `Mcp-Name` repeats.
 fn named_by(revision: Revision, name: &str) -> Option<&'static str> {
     let found = method::all().iter().find(|method| {
@@ -105,7 +93,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use carnet_gateway::mcp::codec::{mirrored, read_message, verify};
+    use carnet_gateway::mcp::codec::{Message, mirrored, read_message, verify};
     use serde_json::json;
 
     use super::*;
@@ -119,7 +107,8 @@ mod tests {
     }
 
     fn derived(message: &Message, mirrored: &[Mirrored]) -> HeaderMap {
-        let (method, params) = asked(message).unwrap();
+        let Message::Request(request) = message else { panic!("{message:?}") };
+        let (method, params) = (&request.method, &request.params);
         assert_eq!(declared(params), Some(STATELESS));
         stateless(STATELESS, method, params, mirrored)
     }

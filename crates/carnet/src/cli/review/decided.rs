@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use carnet_broker::Review;
-use carnet_core::{ArgumentKind, EffectClass, Path, Reach, Registered};
+use carnet_core::{ArgumentKind, EffectClass, OperationKind, Path, Reach, Registered};
 
 use super::candidate::{Candidate, State};
 use super::file::ReviewFile;
@@ -122,11 +122,21 @@ impl Said {
 impl Candidate {
     /// Whether its suggestion may be accepted without being named.
     fn is_acceptable(&self) -> bool {
-        matches!(self.state, State::New | State::Changed) && self.suspicions.is_empty()
+        self.is_open() && self.suspicions.is_empty() && !self.is_method()
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::New | State::Changed)
+    }
+
+    /// A method is offered by the protocol, and not by the server: nothing said of it is a
+    /// suggestion, and some let a server speak to the person or to the model.
+    fn is_method(&self) -> bool {
+        self.kind == OperationKind::Method
     }
 
     fn is_held_back(&self) -> bool {
-        matches!(self.state, State::New | State::Changed) && !self.suspicions.is_empty()
+        self.is_open() && !self.suspicions.is_empty()
     }
 
     /// Whether `decided` changes nothing.

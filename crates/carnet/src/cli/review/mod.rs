@@ -45,7 +45,7 @@ Without a decision it only shows. Nothing is sent without --yes, or a yes on the
 GLOB matches a name, or a kind and a name such as 'tool/get_*'. What is not named stays as it is; a
 later flag wins over an earlier one, a flag over --file, and --file over --accept-suggestions.
 Suggestions come from what the server says of itself: they are no more than that. What looks
-suspicious is not accepted unless it is named.")]
+suspicious, and any method, is not accepted unless it is named.")]
 pub(crate) struct ReviewCommand {
     /// The resource
     #[arg(value_name = "NAME")]

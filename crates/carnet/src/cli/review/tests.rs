@@ -157,6 +157,15 @@ fn what_looks_suspicious_is_accepted_only_by_name() {
 }
 
 #[test]
+fn a_method_is_accepted_only_by_name() {
+    let mut method = offer("sampling.createMessage", EGRESS_WRITE);
+    method.offered.kind = OperationKind::Method;
+    let all = candidates(vec![method]);
+    assert!(plan(&["--accept-suggestions"], &all).unwrap().reviews.is_empty());
+    assert_eq!(plan(&["--write", "method/sampling.*"], &all).unwrap().reviews.len(), 1);
+}
+
+#[test]
 fn accepting_a_change_never_makes_it_laxer_than_it_was_reviewed() {
     let mut changed = offer("get", CLOSED_READ);
     changed.reviewed = Some(registered("get", Path::Admin));
