@@ -70,7 +70,8 @@ async function run() {
     try {
       outcomes.push({ result: await step(client, one) });
     } catch (error) {
-      outcomes.push({ error: { code: error.code, message: String(error.message) } });
+      const { code, data } = error;
+      outcomes.push({ error: { code, data, message: String(error.message) } });
     }
   }
   const server = client.getServerVersion?.()?.name;

@@ -52,7 +52,7 @@ async def run(plan):
             try:
                 outcomes.append({"result": await step(client, **one)})
             except MCPError as error:
-                failure = {"code": error.error.code, "message": error.error.message}
+                failure = error.error.model_dump(mode="json", exclude_none=True)
                 outcomes.append({"error": failure})
         info = getattr(client, "server_info", None)
         return {

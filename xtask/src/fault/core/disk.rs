@@ -15,8 +15,6 @@ use super::world::{Agent, Start, Template, World};
 use super::{Case, Verdict};
 use crate::beside;
 
-/// The smallest files a ledger takes: a segment is full after some dozens of records.
-const SEGMENT_BYTES: u64 = 128 << 10;
 /// The most calls until a disk must have run full.
 const CALLS_MAX: u32 = 400;
 /// How long Carnet may take to see that there is space again.
@@ -84,14 +82,13 @@ impl Drop for Mount {
     }
 }
 
-/// A world on a small disk: the ledger of the copy has segments of its own size.
+/// A world on a small disk.
 fn small<'a>(
     template: &'a Template,
     name: &str,
     what: Small,
 ) -> anyhow::Result<Result<(World<'a>, Mount), String>> {
     let mut world = template.copy(name)?;
-    world.set_segment_bytes(SEGMENT_BYTES);
     let (dir, bytes) = match what {
         Small::Ledger => (world.dir().join("state/ledger"), 6 << 20),
         // The store keeps 16 MiB back for what narrows.

@@ -2,10 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
@@ -15,61 +14,55 @@ use super::world::{Start, Template, World, wait_until_free};
 use super::{Case, Verdict};
 use crate::installation::free_port;
 
-/// How long a call may take to be under way.
-const UNDER_WAY: Duration = Duration::from_millis(1_500);
+/// What a request for a refund holds.
+const REFUND: &[u8] = b"issue_refund";
 
 /// The server dies before it acts, and after.
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        Case::new("the server dies with a write in flight, before it acts", before_it_acts),
-        Case::new("the server acts and its answer is lost", answer_is_lost),
+        Case::new("the server dies with a write in flight, before it acts", |template| {
+            in_flight(template, "request", Loses::Request)
+        }),
+        Case::new("the server dies with a write in flight, after it acted", |template| {
+            in_flight(template, "answer", Loses::Answer)
+        }),
     ]
 }
 
-fn before_it_acts(template: &Template) -> anyhow::Result<Verdict> {
-    let mut world = template.world("stopped")?;
-    let task = work::open(&world, Approve::Never)?;
-    let mut agent = world.agent(&task)?;
-    // What the server offers is looked at now, so that only the write itself meets a dead server.
-    work::done(&work::message(&mut agent, "first")?)?;
-    let desk = world.desk.as_mut().context("the desk runs")?;
-    desk.signal("STOP")?;
-    agent.begin("issue_refund", work::refund_arguments("case"))?;
-    thread::sleep(UNDER_WAY);
-    desk.kill();
-    let outcome = agent.outcome()?;
-    let why = work::refused(&outcome)?;
-    ensure!(why.contains("upstream_failed"), "it does not say that the server failed: {why}");
-    wait_until_free(template.desk_port())?;
-    world.start_desk(template.desk_port())?;
-    stays_spent(&world, &task, 0)?;
-    agent.end();
-    world.stop()?;
-    world.start(&Start::default())?;
-    stays_spent(&world, &task, 0).context("after a restart")?;
-    work::whole_run(&world, "afterwards").context("afterwards")?;
-    Ok(Verdict::Held)
+/// What a wire does with a refund that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loses {
+    Nothing,
+    /// The request: Carnet sent it and the server never saw it.
+    Request,
+    /// The answer: the server acted and Carnet never learns of it.
+    Answer,
 }
 
-fn answer_is_lost(template: &Template) -> anyhow::Result<Verdict> {
-    let mut world = template.copy("lost")?;
+fn in_flight(template: &Template, name: &str, loses: Loses) -> anyhow::Result<Verdict> {
+    let mut world = template.copy(name)?;
     let behind = free_port()?;
     world.start_desk(behind)?;
-    let cut = cutting_wire(template.desk_port(), behind)?;
+    let wire = Wire::lay(template.desk_port(), behind)?;
     world.start(&Start::default())?;
     let task = work::open(&world, Approve::Never)?;
     let mut agent = world.agent(&task)?;
     work::done(&work::message(&mut agent, "first")?)?;
-    cut.cuts.store(true, Ordering::Release);
+    wire.lose(loses);
     let outcome = work::refund(&mut agent, "case")?;
+    let desk = world.desk.as_mut().context("the desk runs")?;
+    desk.kill();
     let why = work::refused(&outcome)?;
     ensure!(why.contains("upstream_failed"), "it does not say that the server failed: {why}");
-    cut.cuts.store(false, Ordering::Release);
-    stays_spent(&world, &task, 1)?;
+    wire.lose(Loses::Nothing);
+    wait_until_free(behind)?;
+    world.start_desk(behind)?;
+    let carried_out = usize::from(loses == Loses::Answer);
+    stays_spent(&world, &task, carried_out)?;
     agent.end();
     world.stop()?;
     world.start(&Start::default())?;
-    stays_spent(&world, &task, 1).context("after a restart")?;
+    stays_spent(&world, &task, carried_out).context("after a restart")?;
     work::whole_run(&world, "afterwards").context("afterwards")?;
     Ok(Verdict::Held)
 }
@@ -89,9 +82,9 @@ fn stays_spent(world: &World<'_>, task: &str, carried_out: usize) -> anyhow::Res
     Ok(())
 }
 
-/// A wire to the server that can lose the answers to calls.
+/// A wire to the server that can lose what goes over it.
 struct Wire {
-    cuts: Arc<AtomicBool>,
+    loses: Arc<Mutex<Loses>>,
     ended: Arc<AtomicBool>,
     port: u16,
 }
@@ -104,40 +97,49 @@ impl Drop for Wire {
     }
 }
 
-fn cutting_wire(port: u16, behind: u16) -> anyhow::Result<Wire> {
-    let listener = TcpListener::bind(("127.0.0.1", port))?;
-    let (cuts, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let wire = Wire { cuts: Arc::clone(&cuts), ended: Arc::clone(&ended), port };
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            if ended.load(Ordering::Acquire) {
-                return;
+impl Wire {
+    /// Lays a wire from `port` to what listens at `behind`.
+    fn lay(port: u16, behind: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port))?;
+        let loses = Arc::new(Mutex::new(Loses::Nothing));
+        let wire = Self { loses: Arc::clone(&loses), ended: Arc::default(), port };
+        let ended = Arc::clone(&wire.ended);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if ended.load(Ordering::Acquire) {
+                    return;
+                }
+                if let Ok(server) = TcpStream::connect(("127.0.0.1", behind)) {
+                    join(client, server, &loses);
+                }
             }
-            if let Ok(server) = TcpStream::connect(("127.0.0.1", behind)) {
-                join(client, server, &cuts);
-            }
-        }
-    });
-    Ok(wire)
+        });
+        Ok(wire)
+    }
+
+    fn lose(&self, loses: Loses) {
+        *self.loses.lock().unwrap_or_else(PoisonError::into_inner) = loses;
+    }
 }
 
-/// Carries bytes both ways. A connection that asked for a refund while the wire cuts loses the answer.
-fn join(client: TcpStream, server: TcpStream, cuts: &Arc<AtomicBool>) {
+/// Carries bytes both ways, save what the wire loses; the connection is cut there.
+fn join(client: TcpStream, server: TcpStream, loses: &Arc<Mutex<Loses>>) {
     let (Ok(mut asking), Ok(mut serving)) = (client.try_clone(), server.try_clone()) else {
         return;
     };
     let (mut client, mut server) = (client, server);
+    let loses = Arc::clone(loses);
     let doomed = Arc::new(AtomicBool::new(false));
-    let (dooms, cuts) = (Arc::clone(&doomed), Arc::clone(cuts));
+    let dooms = Arc::clone(&doomed);
     thread::spawn(move || {
         carry(&mut asking, &mut serving, |bytes| {
-            let asks = bytes.windows(12).any(|window| window == b"issue_refund");
-            if asks && cuts.load(Ordering::Acquire) {
-                dooms.store(true, Ordering::Release);
-            }
-            true
+            let asks = bytes.windows(REFUND.len()).any(|window| window == REFUND);
+            let loses = *loses.lock().unwrap_or_else(PoisonError::into_inner);
+            dooms.fetch_or(asks && loses == Loses::Answer, Ordering::AcqRel);
+            !(asks && loses == Loses::Request)
         });
         let _ = serving.shutdown(Shutdown::Both);
+        let _ = asking.shutdown(Shutdown::Both);
     });
     thread::spawn(move || {
         carry(&mut server, &mut client, |_| !doomed.load(Ordering::Acquire));

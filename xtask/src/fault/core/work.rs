@@ -59,8 +59,8 @@ pub(super) fn intent(world: &World<'_>, approve: Approve) -> anyhow::Result<Stri
 }
 
 /// The words that open a task with the intent in `file`.
-pub(super) fn opening(file: &str) -> [&str; 6] {
-    ["task", "open", "--agent", "support-agent", "--intent", file]
+pub(super) fn opening(file: &str) -> [&str; 8] {
+    ["task", "open", "--agent", "support-agent", "--subject", "sam", "--intent", file]
 }
 
 /// A small refund.
@@ -100,6 +100,16 @@ pub(super) fn refused(outcome: &Value) -> anyhow::Result<String> {
     ensure!(!is_done(outcome), "it should have been refused: {outcome}");
     ensure!(message.contains("Carnet"), "Carnet did not refuse it: {outcome}");
     Ok(message.to_owned())
+}
+
+/// Carnet must have asked a person.
+pub(super) fn asked(outcome: &Value) -> anyhow::Result<()> {
+    let message = outcome.pointer("/error/message").and_then(Value::as_str).unwrap_or_default();
+    ensure!(
+        !is_done(outcome) && message.contains("a person must approve"),
+        "a person should have been asked: {outcome}"
+    );
+    Ok(())
 }
 
 /// The refunds the desk carried out, of those with this reason.

@@ -19,8 +19,8 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(40);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long an agent waits for one answer, in seconds.
 const ANSWER_WITHIN_S: u64 = 30;
-/// The length of ledger files: small, so that a case is quick to copy.
-pub(super) const SEGMENT_BYTES: u64 = 1 << 20;
+/// The length of ledger files: as small as they may be, so that many cases cross the end of one.
+const SEGMENT_BYTES: u64 = 128 << 10;
 
 /// Where the programs are.
 #[derive(Debug, Clone)]
@@ -46,7 +46,6 @@ pub(super) struct World<'a> {
     dir: PathBuf,
     carnet: Option<Hurt>,
     pub(super) desk: Option<Hurt>,
-    segment_bytes: u64,
 }
 
 /// How a Carnet is started.
@@ -118,7 +117,8 @@ impl Template {
         Ok(format!(
             "[listen]\naddress = \"127.0.0.1:{}\"\n\n\
              [trust]\ndomain = \"fault.carnet\"\nsame_user = true\n\n\
-             [[user]]\nname = \"ana\"\nuid = {}\nteams = [\"support\"]\n",
+             [[user]]\nname = \"ana\"\nuid = {}\nteams = [\"support\"]\n\n\
+             [[user]]\nname = \"sam\"\nteams = [\"customers\"]\n",
             self.port,
             uid.trim()
         ))
@@ -146,17 +146,12 @@ impl Template {
 
 impl<'a> World<'a> {
     fn at(template: &'a Template, dir: PathBuf) -> Self {
-        Self { template, dir, carnet: None, desk: None, segment_bytes: SEGMENT_BYTES }
+        Self { template, dir, carnet: None, desk: None }
     }
 
     /// Where everything of it is.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// Makes new ledger files this long.
-    pub(super) fn set_segment_bytes(&mut self, bytes: u64) {
-        self.segment_bytes = bytes;
     }
 
     /// Starts the support desk.
@@ -195,7 +190,7 @@ impl<'a> World<'a> {
             }
         };
         command.arg("--config").arg(&self.dir).arg("up");
-        command.env("CARNET_LEDGER_SEGMENT_BYTES", self.segment_bytes.to_string());
+        command.env("CARNET_LEDGER_SEGMENT_BYTES", SEGMENT_BYTES.to_string());
         command.env("CARNET_FAULT_POINT", start.fault.as_deref().unwrap_or_default());
         let log = self.dir.join("carnet.log");
         self.carnet = None;

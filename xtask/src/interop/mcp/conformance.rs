@@ -26,12 +26,11 @@ const NOT_CARRIED_MAX: usize = 8;
 const NOT_CARRIED: [(&str, &str); 1] =
     [("tasks-", "task handles: a handle outlives the decision that made it")];
 
-const ALLOWED: [(&str, &str, &str); 5] = [
+const ALLOWED: [(&str, &str, &str); 4] = [
     ("fixture.tool.*", "read", ""),
     ("fixture.prompt.*", "read", ""),
     ("fixture.resource.read", "read", ""),
     ("fixture.method.*.*", "read", ""),
-    ("fixture.method.*", "read", ""),
 ];
 
 /// What became of each scenario of one run.

@@ -13,6 +13,9 @@ use crate::beside;
 /// How long one client may take for all its steps.
 const WITHIN: Duration = Duration::from_secs(90);
 
+/// The code of an error that is Carnet's no.
+const DENIED_CODE: i64 = 40_300;
+
 /// Whose client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sdk {
@@ -117,13 +120,14 @@ impl Driven {
     /// Step `number` must have been refused, by Carnet, for `reason`.
     pub(super) fn refused(&self, number: usize, reason: &str) -> anyhow::Result<()> {
         let outcome = self.outcome(number)?;
+        // A tool is refused by a result, anything else by an error; both name the reason for machines.
+        let said = outcome.pointer("/result/_meta/carnet~1decision/reason");
+        let said = said.or_else(|| outcome.pointer("/error/data/reason")).and_then(Value::as_str);
         let is_refused =
-            outcome.get("error").is_some() || outcome["result"]["isError"] == json!(true);
-        let text = outcome.to_string();
-        ensure!(is_refused, "step {number} was not refused: {text}");
+            outcome["error"]["code"] == DENIED_CODE || outcome["result"]["isError"] == json!(true);
         ensure!(
-            text.contains("Carnet") && text.contains(reason),
-            "step {number} was not refused by Carnet for {reason}: {text}"
+            is_refused && said.is_some_and(|said| said.starts_with(reason)),
+            "step {number} was not refused by Carnet for {reason}: {outcome}"
         );
         Ok(())
     }

@@ -91,6 +91,7 @@ fn read_files(lab: &Lab<'_>) -> anyhow::Result<()> {
     let task = lab.task(&[
         ("files.tool.read_text_file", "read", &under),
         ("files.tool.list_directory", "read", &under),
+        ("files.tool.write_file", "write", &format!("other = \"any\"\n{under}")),
     ])?;
     let steps = [
         step("tool", "read_text_file", json!({ "path": format!("{dir}/note.txt") })),
