@@ -7,7 +7,7 @@ use std::time::Duration;
 use carnet_core::{Caller, DecisionId, Path, ResourceName};
 use carnet_identity::KeySet;
 use carnet_ledger::Ledger;
-use http::header::{HOST, ORIGIN};
+use http::header::{HOST, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -54,6 +54,7 @@ pub struct Gateway {
     pub(crate) client: HttpClient,
     pub(crate) approval_hold: Duration,
     authority: String,
+    origin: String,
 }
 
 /// Why a gateway could not be built.
@@ -72,8 +73,10 @@ impl Gateway {
     pub fn start(parts: GatewayParts) -> Result<Arc<Self>, GatewayError> {
         let uri: http::Uri =
             parts.issuer.parse().map_err(|_| GatewayError::Issuer(parts.issuer.clone()))?;
-        let authority =
-            uri.authority().ok_or_else(|| GatewayError::Issuer(parts.issuer.clone()))?.to_string();
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(GatewayError::Issuer(parts.issuer));
+        };
+        let (origin, authority) = (format!("{scheme}://{authority}"), authority.to_string());
         let client = HttpClient::new().map_err(|error| GatewayError::Client(error.to_string()))?;
         let gateway = Arc::new(Self {
             control: parts.control,
@@ -86,6 +89,7 @@ impl Gateway {
             client,
             approval_hold: parts.approval_hold,
             authority,
+            origin,
         });
         tokio::spawn(enforce_forever(Arc::downgrade(&gateway), gateway.control.revisions()));
         Ok(gateway)
@@ -127,7 +131,9 @@ impl Gateway {
         })
     }
 
-    /// A browser that was tricked into calling us names another host, or an origin (DNS rebinding).
+    /// A browser that was tricked into calling us names another host, or the origin of another site
+    /// (DNS rebinding). Our own origin serves no pages, so that who names it is a client that says it
+    /// always.
     fn check_browser(&self, parts: &Parts) -> Result<(), StatusCode> {
         let mut hosts = parts.headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or(""));
         let authority = parts.uri.authority().map(|authority| authority.as_str());
@@ -136,9 +142,12 @@ impl Gateway {
         if !is_named || !hosts.all(is_ours) || !authority.is_none_or(is_ours) {
             return Err(StatusCode::MISDIRECTED_REQUEST);
         }
-        match parts.headers.contains_key(ORIGIN) {
-            true => Err(StatusCode::FORBIDDEN),
-            false => Ok(()),
+        let is_own = |origin: &HeaderValue| {
+            origin.as_bytes().eq_ignore_ascii_case(self.origin.as_bytes())
+        };
+        match parts.headers.get_all(ORIGIN).iter().all(is_own) {
+            true => Ok(()),
+            false => Err(StatusCode::FORBIDDEN),
         }
     }
 

@@ -129,16 +129,21 @@ async fn a_proof_of_another_key_or_method_or_path_or_token_is_refused() {
 }
 
 #[tokio::test]
-async fn a_foreign_host_or_any_origin_is_refused_before_anything_is_looked_at() {
+async fn a_foreign_host_or_origin_is_refused_before_anything_is_looked_at() {
     let world = World::new().await;
     let draft = world.agent.draft("POST", Path::Read, list());
     let foreign = draft.clone().header("host", "attacker.example").send().await;
     assert_eq!(foreign.status, 421);
-    for origin in ["https://attacker.example", "null", world.issuer.as_str()] {
+    let longer = format!("{}.attacker.example", world.issuer);
+    for origin in ["https://attacker.example", "null", "", &longer] {
         let answer = draft.clone().header("origin", origin).send().await;
         assert_eq!(answer.status, 403, "{origin}");
     }
+    let twice = draft.clone().header("origin", &world.issuer).header("origin", "null");
+    assert_eq!(twice.send().await.status, 403);
     assert_eq!(world.server.seen_at_all(), 0);
+    let own = world.agent.stateless(Path::Read, "tools/list", json!({}));
+    assert_eq!(own.header("origin", &world.issuer).send().await.status, 200);
 }
 
 #[tokio::test]

@@ -309,13 +309,13 @@ fn build() -> anyhow::Result<Programs> {
     let target = workspace::root().join("target/fault");
     let packages = ["--package", "carnet", "--package", "support-desk"];
     let mut build = process::cargo();
-    build.args(["build", "--bins", "--features", "carnet/fault"]).args(packages);
+    build.args(["build", "--release", "--bins", "--features", "carnet/fault"]).args(packages);
     process::run(build.arg("--target-dir").arg(&target))?;
-    let debug = target.join("debug");
+    let release = target.join("release");
     Ok(Programs {
-        carnet: debug.join("carnet"),
-        desk: debug.join("support-desk"),
-        agent: debug.join("support-agent"),
+        carnet: release.join("carnet"),
+        desk: release.join("support-desk"),
+        agent: release.join("support-agent"),
     })
 }
 

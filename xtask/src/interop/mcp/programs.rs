@@ -40,9 +40,10 @@ pub(super) struct Programs {
 
 /// Builds ours and installs the others.
 pub(super) fn ready() -> anyhow::Result<Programs> {
-    process::run(process::cargo().args(["build", "-p", "carnet", "-p", "bench-peers", "--bins"]))?;
+    let ours = ["build", "--release", "-p", "carnet", "-p", "bench-peers", "--bins"];
+    process::run(process::cargo().args(ours))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let built = target.unwrap_or_else(|| workspace::root().join("target")).join("debug");
+    let built = target.unwrap_or_else(|| workspace::root().join("target")).join("release");
     let python = peers::python(PYTHON)?;
     let clients = workspace::root().join("bench/peers/clients");
     let entry = |package: PathBuf| package.join("dist/index.js");

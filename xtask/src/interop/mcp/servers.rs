@@ -137,7 +137,7 @@ fn write_files(lab: &Lab<'_>) -> anyhow::Result<()> {
     ensure!(tools.len() == 2, "both paths are not one list: {tools:?}");
     driven.refused(1, "not_covered")?;
     driven.permitted(2)?;
-    driven.refused(3, "uses_spent").or_else(|_| driven.refused(3, "not_covered"))?;
+    driven.refused(3, "grant_spent")?;
     ensure!(driven.permitted(4)?.contains(NOTE), "what was written is not what is read");
     let written = std::fs::read_to_string(lab.files.join("one.txt"))?;
     ensure!(written == NOTE, "the file holds {written}");
