@@ -18,7 +18,7 @@ const AGENT: &str = "load";
 const RESOURCE: &str = "echo";
 /// What is open as long as the longest run takes.
 const INTENT: &str = r#"purpose = "measure what a call costs"
-deadline = "12h"
+deadline = "8h"
 
 [[allow]]
 action = "echo.tool.echo"
