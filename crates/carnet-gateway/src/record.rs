@@ -237,7 +237,7 @@ pub(crate) async fn outcome(
 
 /// Writes without waiting. A record that fails is logged; the ledger then refuses permits itself.
 fn write_behind(ledger: &Ledger, entry: Entry) {
-    let append = ledger.append(entry);
+    let append = ledger.append_behind(entry);
     tokio::spawn(async move {
         if let Err(error) = append.await {
             tracing::error!(%error, "a refusal or an outcome could not be recorded");

@@ -150,7 +150,12 @@ fn is_same_secret(one: &str, other: &str) -> bool {
 }
 
 fn check_url(htu: &str, url: &str) -> Result<(), TokenError> {
-    let expected = htu::canonical(htu::without_query(url));
+    let url = htu::without_query(url);
+    // What is spelled alike is alike; nearly every proof is, and reading two URLs takes a while.
+    if htu == url {
+        return Ok(());
+    }
+    let expected = htu::canonical(url);
     let expected = expected.ok_or(TokenError::Expectation { what: "public URL" })?;
     match htu::canonical(htu) {
         Some(htu) if htu == expected => Ok(()),

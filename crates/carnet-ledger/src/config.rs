@@ -11,6 +11,8 @@ use crate::note::check_origin;
 pub const SEGMENT_BYTES_MIN: u64 = 128 * 1024;
 /// The largest segment.
 pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// The longest a record may wait that no effect waits for.
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
 
 /// Where a ledger lives and how it writes.
 #[derive(Debug, Clone)]
@@ -37,6 +39,9 @@ pub struct LedgerConfig {
     pub queue_entries_max: usize,
     /// Most bytes that wait to be written; more are refused.
     pub queue_bytes_max: usize,
+    /// How long a record that no effect waits for may wait to be written with one that somebody
+    /// waits for.
+    pub linger: Duration,
     /// How often a checkpoint is published if the log grew; `None` publishes on demand only.
     pub checkpoint_every: Option<Duration>,
 }
@@ -61,12 +66,17 @@ impl LedgerConfig {
             batch_bytes_max: 1024 * 1024,
             queue_entries_max: 16_384,
             queue_bytes_max: 64 * 1024 * 1024,
+            linger: Duration::from_millis(5),
             checkpoint_every: Some(Duration::from_secs(1)),
         }
     }
 
     pub(crate) fn check(&self) -> Result<(), LedgerError> {
         check_origin(&self.origin)?;
+        if self.linger > LINGER_MAX {
+            let why = format!("at most {} ms are allowed", LINGER_MAX.as_millis());
+            return Err(LedgerError::invalid("linger", why));
+        }
         if self.node.is_empty() || self.node.len() > NAME_BYTES_MAX {
             let why = format!("1 to {NAME_BYTES_MAX} bytes are needed");
             return Err(LedgerError::invalid("the node's name", why));

@@ -15,7 +15,7 @@ use crate::lock::{Lock, hold};
 use crate::note::{Checkpoint, VerifyingKey};
 use crate::proof;
 use crate::publisher::{Publisher, Timer};
-use crate::queue::Append;
+use crate::queue::{Append, Haste, Record};
 use crate::reader::{Scan, Segments};
 use crate::recovery::{Restored, frame_index, restore};
 use crate::reserve::Reserve;
@@ -133,10 +133,17 @@ impl Ledger {
     /// record is queued when this returns, in this order, and durable when the answer says so.
     /// The first record of a subject makes its key durable, which takes a few disk operations.
     pub fn append(&self, entry: Entry) -> Append {
-        self.queue(&entry).unwrap_or_else(Append::refused)
+        self.queue(&entry, Haste::Awaited).unwrap_or_else(Append::refused)
     }
 
-    fn queue(&self, entry: &Entry) -> Result<Append, LedgerError> {
+    /// Hands in a record that no effect waits for, such as an outcome: it is queued in its order
+    /// like any other, and written with the next record that is awaited or a moment later
+    /// ([`LedgerConfig::linger`]). A crash in that moment loses it.
+    pub fn append_behind(&self, entry: Entry) -> Append {
+        self.queue(&entry, Haste::Behind).unwrap_or_else(Append::refused)
+    }
+
+    fn queue(&self, entry: &Entry, haste: Haste) -> Result<Append, LedgerError> {
         let shared = &self.core.shared;
         if let Some(stopped) = shared.stopped() {
             return Err(stopped);
@@ -146,8 +153,13 @@ impl Ledger {
         let sealed = sidecar::seal(entry, &config.origin, &self.core.keys)?;
         let (content, commitments) =
             sealed.map_or((None, Vec::new()), |part| (Some(part.content), part.commitments));
-        let start = entry.leaf_start(&config.node, &commitments)?;
-        Ok(shared.queue.push(start, content, entry.position, entry.narrows))
+        let record = Record {
+            leaf_start: entry.leaf_start(&config.node, &commitments)?,
+            sealed: content,
+            position: entry.position,
+            narrows: entry.narrows,
+        };
+        Ok(shared.queue.push(record, haste))
     }
 
     /// How many leaves are durable.

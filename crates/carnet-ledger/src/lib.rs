@@ -56,7 +56,7 @@ mod text;
 mod tiles;
 mod verify;
 
-pub use config::{LedgerConfig, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+pub use config::{LINGER_MAX, LedgerConfig, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use disk::{Disk, DiskFile, Hold, RealDisk};
 pub use entry::{
     Entry, Kind, LEAF_BYTES_MAX, NAME_BYTES_MAX, OutboxPosition, SEALED_BYTES_MAX,

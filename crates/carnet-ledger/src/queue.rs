@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -78,7 +79,25 @@ pub(crate) struct Pending {
     pub(crate) sealed: Option<Vec<u8>>,
     pub(crate) position: Option<OutboxPosition>,
     pub(crate) narrows: bool,
+    pub(crate) haste: Haste,
     pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// A record as the queue takes it.
+pub(crate) struct Record {
+    pub(crate) leaf_start: Vec<u8>,
+    pub(crate) sealed: Option<Vec<u8>>,
+    pub(crate) position: Option<OutboxPosition>,
+    pub(crate) narrows: bool,
+}
+
+/// Whether an effect waits for the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// It is written at once.
+    Awaited,
+    /// It goes with the next record that is awaited, or by itself a moment later.
+    Behind,
 }
 
 impl Pending {
@@ -98,6 +117,10 @@ pub(crate) enum Work {
 #[derive(Default)]
 struct Inner {
     waiting: VecDeque<Pending>,
+    /// How many of them are awaited.
+    awaited: usize,
+    /// Since when one waits that is not.
+    behind_since: Option<Instant>,
     bytes: usize,
     probe: bool,
     closed: bool,
@@ -108,11 +131,50 @@ pub(crate) struct Queue {
     ready: Condvar,
     entries_max: usize,
     bytes_max: usize,
+    /// How long a record that nobody awaits may wait for one that somebody does.
+    linger: Duration,
+}
+
+impl Inner {
+    fn put(&mut self, pending: Pending) {
+        self.bytes += pending.bytes();
+        match pending.haste {
+            Haste::Awaited => self.awaited += 1,
+            Haste::Behind => drop(self.behind_since.get_or_insert_with(Instant::now)),
+        }
+        self.waiting.push_back(pending);
+    }
+
+    /// Everything queued, up to the bounds of one batch.
+    fn batch(&mut self, entries_max: usize, bytes_max: usize) -> Vec<Pending> {
+        let mut batch = Vec::with_capacity(self.waiting.len().min(entries_max));
+        let mut bytes = 0;
+        while batch.len() < entries_max && bytes < bytes_max {
+            let Some(pending) = self.waiting.pop_front() else { break };
+            bytes += pending.bytes();
+            self.awaited -= usize::from(pending.haste == Haste::Awaited);
+            batch.push(pending);
+        }
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if self.waiting.is_empty() {
+            self.behind_since = None;
+        }
+        batch
+    }
+
+    /// How long what waits may still wait; nothing where it is due.
+    fn may_linger(&self, linger: Duration) -> Option<Duration> {
+        if self.awaited > 0 || self.closed {
+            return None;
+        }
+        let waited = self.behind_since.map_or(linger, |since| since.elapsed());
+        linger.checked_sub(waited).filter(|left| !left.is_zero())
+    }
 }
 
 impl Queue {
-    pub(crate) fn new(entries_max: usize, bytes_max: usize) -> Self {
-        Self { inner: Mutex::default(), ready: Condvar::new(), entries_max, bytes_max }
+    pub(crate) fn new(entries_max: usize, bytes_max: usize, linger: Duration) -> Self {
+        Self { inner: Mutex::default(), ready: Condvar::new(), entries_max, bytes_max, linger }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -120,15 +182,10 @@ impl Queue {
     }
 
     /// Queues a record; its answer comes through what is returned.
-    pub(crate) fn push(
-        &self,
-        leaf_start: Vec<u8>,
-        sealed: Option<Vec<u8>>,
-        position: Option<OutboxPosition>,
-        narrows: bool,
-    ) -> Append {
+    pub(crate) fn push(&self, record: Record, haste: Haste) -> Append {
         let (answer, receiver) = oneshot::channel();
-        let pending = Pending { leaf_start, sealed, position, narrows, answer };
+        let Record { leaf_start, sealed, position, narrows } = record;
+        let pending = Pending { leaf_start, sealed, position, narrows, haste, answer };
         let mut inner = self.inner();
         if inner.closed {
             return Append::refused(LedgerError::Closed);
@@ -136,43 +193,38 @@ impl Queue {
         // A revocation finds room where nothing else does.
         let room = if narrows { 2 } else { 1 };
         let entries = inner.waiting.len();
-        let bytes = pending.bytes();
         if entries >= self.entries_max.saturating_mul(room)
-            || inner.bytes.saturating_add(bytes) > self.bytes_max.saturating_mul(room)
+            || inner.bytes.saturating_add(pending.bytes()) > self.bytes_max.saturating_mul(room)
         {
             return Append::refused(LedgerError::Busy { entries });
         }
-        inner.bytes += bytes;
-        inner.waiting.push_back(pending);
+        inner.put(pending);
+        // What joins records that linger needs nobody woken.
+        let is_news = haste == Haste::Awaited || entries == 0;
         drop(inner);
-        self.ready.notify_one();
+        if is_news {
+            self.ready.notify_one();
+        }
         Append(State::Waiting(receiver))
     }
 
-    /// Waits for work: everything queued, up to the bounds of one batch.
+    /// Waits for work.
     pub(crate) fn take(&self, entries_max: usize, bytes_max: usize) -> Work {
         let mut inner = self.inner();
         loop {
             if std::mem::take(&mut inner.probe) {
                 return Work::Probe;
             }
-            if !inner.waiting.is_empty() {
-                break;
-            }
-            if inner.closed {
-                return Work::Stop;
-            }
-            inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = match (inner.waiting.is_empty(), inner.may_linger(self.linger)) {
+                (true, _) if inner.closed => return Work::Stop,
+                (true, _) => self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                (false, None) => return Work::Write(inner.batch(entries_max, bytes_max)),
+                (false, Some(left)) => {
+                    let waited = self.ready.wait_timeout(inner, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
-        let mut batch = Vec::with_capacity(inner.waiting.len().min(entries_max));
-        let mut bytes = 0;
-        while batch.len() < entries_max && bytes < bytes_max {
-            let Some(pending) = inner.waiting.pop_front() else { break };
-            bytes += pending.bytes();
-            batch.push(pending);
-        }
-        inner.bytes = inner.bytes.saturating_sub(bytes);
-        Work::Write(batch)
     }
 
     /// Asks the committer to look for space.

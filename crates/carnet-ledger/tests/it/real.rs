@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use carnet_ledger::{Ledger, LedgerConfig, LedgerError, LedgerKeys, RealDisk, Verdict, verify};
+use carnet_ledger::{
+    LINGER_MAX, Ledger, LedgerConfig, LedgerError, LedgerKeys, RealDisk, Verdict, verify,
+};
 
 use crate::common::{arguments, config_in, entry, key, keys, sealed_entry};
 
@@ -41,6 +43,25 @@ fn many_writers_get_every_record_durable_once_and_in_their_order() {
     let leaf = ledger.leaf(399).unwrap();
     let number: u64 = leaf.id().trim_start_matches("dec_").parse().unwrap();
     assert_eq!(ledger.unseal(&leaf).unwrap().values["args"], arguments(number));
+}
+
+#[test]
+fn a_record_nobody_waits_for_goes_with_the_next_one_or_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, lock) = (dir.path().join("log"), dir.path().join("lock"));
+    let slow = LedgerConfig { linger: LINGER_MAX, ..config_in(&log, &lock) };
+    let ledger = open(slow, keys()).unwrap();
+    let behind = ledger.append_behind(entry(1));
+    let awaited = ledger.append(entry(2)).wait().unwrap().index;
+    assert_eq!((awaited, ledger.size()), (1, 2));
+    assert_eq!(behind.wait().unwrap().index, 0);
+    let alone = ledger.append_behind(entry(3));
+    assert_eq!(alone.wait().unwrap().index, 2);
+    let last = ledger.append_behind(entry(4));
+    ledger.close();
+    assert_eq!(last.wait().unwrap().index, 3);
+    let endless = LedgerConfig { linger: LINGER_MAX * 2, ..config_in(&log, &lock) };
+    assert!(matches!(open(endless, keys()), Err(LedgerError::Invalid { .. })));
 }
 
 #[test]
