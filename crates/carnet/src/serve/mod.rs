@@ -4,6 +4,7 @@ mod control;
 mod inspect;
 mod keys;
 mod listener;
+mod seats;
 mod up;
 
 pub(crate) use up::up;

@@ -18,6 +18,7 @@ use super::control::Embedded;
 use super::inspect::Looking;
 use super::keys::{Keys, make_private_dir};
 use super::listener::{self, Front};
+use super::seats::Limits;
 use crate::config::Config;
 
 /// A running Carnet.
@@ -83,7 +84,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     serve_operators(&config, &broker, &gateway, &mut tasks).await?;
     serve_agents(&config, &broker, &mut tasks).await?;
     let oauth = oauth::router(broker, oauth::OAuthOptions::default())?;
-    tasks.spawn(listener::serve(listener, tls, Front { gateway, oauth }));
+    tasks.spawn(listener::serve(listener, tls, Front { gateway, oauth }, Limits::default()));
     Ok(Running { ledger, tasks })
 }
 
