@@ -1,15 +1,18 @@
 //! The keys of one installation: made once, mode 0600, one purpose each.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use carnet_broker::Vault;
 use carnet_identity::{KeyUse, SigningKey};
 use carnet_ledger::LedgerKeys;
 use secrecy::{ExposeSecret, SecretBox};
+
+/// The longest file that can be a key.
+const KEY_BYTES_MAX: u64 = 4_096;
 
 /// Every key of one installation.
 pub(crate) struct Keys {
@@ -20,14 +23,17 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys under `dir`, making those that are not there yet.
-    pub(crate) fn load_or_create(dir: &Path) -> anyhow::Result<Self> {
+    /// Reads the keys under `dir`, making those that are not there yet. Where something was written
+    /// with them already (`is_used`) none is made: what the old one protected would be lost silently.
+    pub(crate) fn load_or_create(dir: &Path, is_used: bool) -> anyhow::Result<Self> {
         make_private_dir(dir)?;
+        refuse_open(dir, "700")?;
+        let place = Place { dir, is_used };
         Ok(Self {
-            access: signing(&dir.join("access.p8"), KeyUse::AccessToken)?,
-            svid: signing(&dir.join("svid.p8"), KeyUse::JwtSvid)?,
-            vault: vault(&dir.join("vault.key"))?,
-            ledger: LedgerKeys::load_or_create(&dir.join("ledger")).context("the ledger's keys")?,
+            access: place.signing("access.p8", KeyUse::AccessToken)?,
+            svid: place.signing("svid.p8", KeyUse::JwtSvid)?,
+            vault: place.vault("vault.key")?,
+            ledger: place.ledger("ledger")?,
         })
     }
 }
@@ -41,39 +47,177 @@ pub(crate) fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", dir.display()))
 }
 
-fn signing(file: &Path, key_use: KeyUse) -> anyhow::Result<SigningKey> {
-    if file.exists() {
-        let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
-        return SigningKey::from_pkcs8(key_use, &bytes)
-            .with_context(|| format!("{} is not a key Carnet wrote", file.display()));
-    }
-    let key = SigningKey::generate(key_use)?;
-    write_new(file, key.to_pkcs8()?.expose_secret())?;
-    Ok(key)
+/// Where keys are kept, and whether they must all be there.
+struct Place<'a> {
+    dir: &'a Path,
+    is_used: bool,
 }
 
-fn vault(file: &Path) -> anyhow::Result<Vault> {
-    if !file.exists() {
-        let mut key = [0; 32];
-        aws_lc_rs::rand::fill(&mut key).map_err(|_| anyhow::anyhow!("no randomness"))?;
-        write_new(file, &key)?;
+impl Place<'_> {
+    fn signing(&self, name: &str, key_use: KeyUse) -> anyhow::Result<SigningKey> {
+        let file = self.dir.join(name);
+        if self.has(&file)? {
+            let bytes = read_private(&file)?;
+            return SigningKey::from_pkcs8(key_use, &bytes)
+                .with_context(|| format!("{} is not a key Carnet wrote", file.display()));
+        }
+        let key = SigningKey::generate(key_use)?;
+        write_new(&file, key.to_pkcs8()?.expose_secret())?;
+        Ok(key)
     }
-    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
-    let key: [u8; 32] = bytes
-        .as_slice()
-        .try_into()
-        .with_context(|| format!("{} is not 32 bytes: restore it from a backup", file.display()))?;
-    Ok(Vault::new(SecretBox::new(Box::new(key))))
+
+    fn vault(&self, name: &str) -> anyhow::Result<Vault> {
+        let file = self.dir.join(name);
+        if !self.has(&file)? {
+            let mut key = [0; 32];
+            aws_lc_rs::rand::fill(&mut key).map_err(|_| anyhow::anyhow!("no randomness"))?;
+            write_new(&file, &key)?;
+        }
+        let key: [u8; 32] = read_private(&file)?.as_slice().try_into().with_context(|| {
+            format!("{} is not 32 bytes: restore it from a backup", file.display())
+        })?;
+        Ok(Vault::new(SecretBox::new(Box::new(key))))
+    }
+
+    fn ledger(&self, name: &str) -> anyhow::Result<LedgerKeys> {
+        let dir = self.dir.join(name);
+        let keys = match self.has(&dir)? && self.is_used {
+            true => LedgerKeys::load(&dir),
+            false => LedgerKeys::load_or_create(&dir),
+        };
+        keys.context("the ledger's keys")
+    }
+
+    /// Whether `file` is there. One that is missing and must not be is an error.
+    fn has(&self, file: &Path) -> anyhow::Result<bool> {
+        let exists = file.try_exists().with_context(|| file.display().to_string())?;
+        if !exists && self.is_used {
+            bail!(
+                "the key {} is missing, and this installation was used before: restore it from a backup, or, to begin \
+                 anew without what it protected, move the whole state directory away",
+                file.display()
+            );
+        }
+        Ok(exists)
+    }
 }
 
+/// Refuses what others than its owner may look at.
+fn refuse_open(file: &Path, mode_wanted: &str) -> anyhow::Result<()> {
+    let about = std::fs::metadata(file).with_context(|| file.display().to_string())?;
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let file = file.display();
+        bail!(
+            "{file} has mode {mode:o}: others could have read the keys; make new ones, or, if nobody else was here, \
+             `chmod {mode_wanted} {file}`"
+        );
+    }
+    Ok(())
+}
+
+fn read_private(file: &Path) -> anyhow::Result<Vec<u8>> {
+    refuse_open(file, "600")?;
+    let about = std::fs::metadata(file).with_context(|| file.display().to_string())?;
+    if about.len() > KEY_BYTES_MAX {
+        bail!("{} is too long for a key: restore it from a backup", file.display());
+    }
+    std::fs::read(file).with_context(|| file.display().to_string())
+}
+
+/// Writes a key so that it is there whole or not at all, whenever the machine stops.
 fn write_new(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let problem = || format!("cannot write {}", file.display());
+    let unfinished = file.with_extension("unfinished");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(problem)?,
+        _ => {}
+    }
     let mut out = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(file)
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    out.write_all(bytes)?;
-    out.sync_all()?;
-    Ok(())
+        .open(&unfinished)
+        .with_context(problem)?;
+    out.write_all(bytes).with_context(problem)?;
+    out.sync_all().with_context(problem)?;
+    std::fs::rename(&unfinished, file).with_context(problem)?;
+    let dir = file.parent().unwrap_or(Path::new("."));
+    File::open(dir).and_then(|dir| dir.sync_all()).with_context(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+
+    use super::*;
+
+    fn set_mode(file: &Path, mode: u32) {
+        fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn refused(dir: &Path, is_used: bool) -> String {
+        format!("{:#}", Keys::load_or_create(dir, is_used).err().expect("it was accepted"))
+    }
+
+    #[test]
+    fn keys_made_once_are_whole_private_and_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("keys");
+        let made = Keys::load_or_create(&dir, false).unwrap();
+        let read = Keys::load_or_create(&dir, true).unwrap();
+        assert_eq!(
+            made.access.to_pkcs8().unwrap().expose_secret(),
+            read.access.to_pkcs8().unwrap().expose_secret()
+        );
+        for name in ["access.p8", "svid.p8", "vault.key"] {
+            let mode = fs::metadata(dir.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 4, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_key_or_its_directory_that_is_open_to_others_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("keys");
+        Keys::load_or_create(&dir, false).unwrap();
+        for name in ["access.p8", "svid.p8", "vault.key"] {
+            for mode in [0o640, 0o604, 0o620] {
+                set_mode(&dir.join(name), mode);
+                let error = refused(&dir, false);
+                assert!(error.contains(name) && error.contains("chmod 600"), "{error}");
+                assert!(error.contains(&format!("{mode:o}")), "{error}");
+            }
+            set_mode(&dir.join(name), 0o600);
+        }
+        set_mode(&dir, 0o750);
+        assert!(refused(&dir, false).contains("chmod 700"));
+        set_mode(&dir, 0o700);
+        Keys::load_or_create(&dir, false).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_is_missing_where_it_was_used_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("keys");
+        Keys::load_or_create(&dir, false).unwrap();
+        for name in ["access.p8", "svid.p8", "vault.key", "ledger"] {
+            let (file, away) = (dir.join(name), dir.join("away"));
+            fs::rename(&file, &away).unwrap();
+            let error = refused(&dir, true);
+            assert!(error.contains(name) && error.contains("backup"), "{error}");
+            assert!(!file.exists(), "{name}");
+            fs::rename(&away, &file).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_key_half_written_when_the_machine_stopped_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("vault.unfinished"), "half").unwrap();
+        set_mode(dir.path(), 0o700);
+        Keys::load_or_create(dir.path(), false).unwrap();
+        assert_eq!(fs::read(dir.path().join("vault.key")).unwrap().len(), 32);
+    }
 }
