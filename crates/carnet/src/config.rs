@@ -10,6 +10,8 @@ use carnet_identity::TrustDomain;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::agent::issuer::Issuer;
+
 /// The file's name.
 pub(crate) const FILE: &str = "carnet.toml";
 
@@ -184,7 +186,58 @@ impl Config {
             bail!("approvals.hold_s: {}: choose at most 600", self.approvals.hold_s);
         }
         self.trust_domain()?;
+        self.check_issuer()?;
         self.check_users()
+    }
+
+    /// What is told to agents as Carnet's address must be one they can reach, and send tokens to.
+    fn check_issuer(&self) -> anyhow::Result<()> {
+        let address = self.listen.address;
+        if address.port() == 0 {
+            bail!(
+                "listen.address: {address} names no port agents could know: write one, such as 7480"
+            );
+        }
+        if self.listen.issuer.is_none() && address.ip().is_unspecified() {
+            bail!(
+                "listen.address: nobody reaches Carnet at {address}: set listen.issuer to the address agents use, \
+                 such as `https://carnet.example.com`"
+            );
+        }
+        let issuer: Issuer = self.issuer().parse().context("listen.issuer")?;
+        if self.listen.tls.is_some() && !issuer.is_tls() {
+            bail!(
+                "listen.issuer: `{issuer}` is http, but [listen.tls] is set: write it with https"
+            );
+        }
+        Ok(())
+    }
+
+    /// Everything that only the files it names can tell. `carnet up` reads them itself; clients of a
+    /// running Carnet need not be able to.
+    pub(crate) fn check_files(&self) -> anyhow::Result<()> {
+        match &self.listen.tls {
+            Some(tls) => crate::serve::acceptor(tls, &self.root).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// What may be meant, but is seldom.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.users.iter().all(|user| user.uid.is_none()) {
+            warnings.push(
+                "there are no operators, so nobody can operate it: add a [[user]] with a `uid`"
+                    .to_owned(),
+            );
+        }
+        if self.trust.same_user {
+            warnings.push(
+                "trust.same_user: an agent may run as an operator and act as them: for trying only"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 
     fn check_users(&self) -> anyhow::Result<()> {
@@ -195,6 +248,11 @@ impl Config {
                 bail!(
                     "user[{index}].name: `carnet` is the name Carnet itself acts in: choose another"
                 );
+            }
+            for team in &user.teams {
+                // An owner names a team in the same words.
+                team.parse::<UserName>()
+                    .map_err(|error| anyhow::anyhow!("user[{index}].teams: `{team}`: {error}"))?;
             }
             if !names.insert(&user.name) {
                 bail!("user[{index}].name: `{}` is there twice", user.name);
@@ -274,5 +332,44 @@ mod tests {
         let text = "[listen]\naddress = \"10.0.0.1:1\"\ntls = { certificate = \"c\", key = \"k\" }\n\
                     [trust]\nsame_user = true\n";
         assert!(check(text).unwrap_err().to_string().contains("same_user"));
+    }
+
+    #[test]
+    fn an_issuer_beyond_this_machine_is_https() {
+        for issuer in ["http://carnet.example.com", "http://10.0.0.1:7480", "http://0.0.0.0:7480"] {
+            let error = check(&format!("[listen]\nissuer = \"{issuer}\"\n")).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains("listen.issuer") && error.contains("https"), "{error}");
+        }
+        for issuer in
+            ["https://carnet.example.com", "http://127.0.0.1:9", "https://a.example:8443/"]
+        {
+            check(&format!("[listen]\nissuer = \"{issuer}\"\n")).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_issuer_that_is_none_is_refused_before_anything_starts() {
+        let tls = "tls = { certificate = \"c\", key = \"k\" }";
+        for listen in [
+            "issuer = \"carnet\"".to_owned(),
+            "issuer = \"https://carnet.example.com/agents\"".to_owned(),
+            "issuer = \"https://Carnet.example.com\"".to_owned(),
+            "issuer = \"https://carnet.example.com:443\"".to_owned(),
+            "issuer = \"ftp://carnet.example.com\"".to_owned(),
+            "address = \"127.0.0.1:0\"".to_owned(),
+            format!("address = \"0.0.0.0:7480\"\n{tls}"),
+            format!("issuer = \"http://127.0.0.1:7480\"\n{tls}"),
+        ] {
+            let error = check(&format!("[listen]\n{listen}\n")).err();
+            let error = format!("{:#}", error.unwrap_or_else(|| panic!("{listen} was accepted")));
+            assert!(error.contains("listen."), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_team_is_named_as_an_owner_can_name_it() {
+        let text = "[[user]]\nname = \"a\"\nteams = [\"Finance Dept\"]\n";
+        assert!(check(text).unwrap_err().to_string().contains("user[0].teams"));
     }
 }

@@ -21,16 +21,17 @@ impl Configuration {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
         let Self::Check = self;
         let config = session.config()?;
+        config.check_files()?;
+        let warnings = config.warnings();
         let operators: Vec<_> = config.users.iter().filter(|user| user.uid.is_some()).collect();
         let names: Vec<&str> = operators.iter().map(|user| user.name.as_str()).collect();
         let document = json!({
             "valid": true, "address": config.listen.address.to_string(), "issuer": config.issuer(),
             "trust_domain": config.trust.domain, "same_user": config.trust.same_user,
-            "users": config.users.len(), "operators": names,
+            "users": config.users.len(), "operators": names, "warnings": warnings,
         });
         session.output.print(&document, || {
-            let none = || "none: nobody can operate it; add a [[user]] with a `uid`".to_owned();
-            let people = if names.is_empty() { none() } else { names.join(", ") };
+            let people = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let mut text = "carnet.toml can be used\n".to_owned();
             text.push_str(&fields(
                 2,
@@ -41,10 +42,8 @@ impl Configuration {
                     ("operators", people),
                 ],
             ));
-            if config.trust.same_user {
-                text.push_str(
-                    "\ntrust.same_user: an agent may run as an operator and act as them\n",
-                );
+            for warning in &warnings {
+                text.push_str(&format!("\nwarning: {warning}\n"));
             }
             text
         })?;

@@ -7,4 +7,5 @@ mod listener;
 mod seats;
 mod up;
 
+pub(crate) use listener::acceptor;
 pub(crate) use up::up;

@@ -105,3 +105,21 @@ fn a_policy_folder_that_is_not_there_is_named() {
     let ran = carnet(dir.path(), &["policy", "check", "nowhere"]).ended(1);
     assert!(ran.err.contains("nowhere"), "{ran:?}");
 }
+
+#[test]
+fn a_configuration_nothing_could_use_is_refused_or_warned_of() {
+    let dir = initialised();
+    let file = dir.path().join("c/carnet.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let tls = "\n[listen.tls]\ncertificate = \"none.pem\"\nkey = \"none.key\"\n";
+    fs::write(&file, format!("{text}{tls}")).unwrap();
+    let ran = carnet(dir.path(), &["--config", "c", "config", "check"]).ended(1);
+    assert!(ran.err.contains("none.pem"), "{ran:?}");
+    let (without, _) = text.split_once("[[user]]").unwrap();
+    fs::write(&file, without).unwrap();
+    let ran = carnet(dir.path(), &["--config", "c", "config", "check"]).ended(0);
+    assert!(ran.out.contains("warning: there are no operators"), "{ran:?}");
+    let ran =
+        carnet(dir.path(), &["--config", "c", "--output", "json", "config", "check"]).ended(0);
+    assert_eq!(ran.json()["warnings"].as_array().unwrap().len(), 1);
+}
