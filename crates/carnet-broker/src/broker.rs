@@ -99,7 +99,7 @@ impl Broker {
     pub async fn start_by(parts: BrokerParts, clock: Clock) -> Result<Arc<Self>, BrokerError> {
         let (revision, records) = parts.store.load().await?;
         check_not_rolled_back(parts.last_outbox, revision)?;
-        let state = State::load(revision, records)?;
+        let state = State::load(revision, records);
         let watch = parts.store.watch(revision);
         let broker = Arc::new(Self::of(parts, clock, state));
         // What widened must be in the ledger before anything is decided on it. Without a ledger that

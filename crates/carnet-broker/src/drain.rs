@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carnet_core::View;
-use carnet_ledger::{Append, Entry, LedgerError, OutboxPosition, fault_point};
+use carnet_ledger::{Append, Entry, Kind, LedgerError, OutboxPosition, fault_point};
 use carnet_store::OutboxRecord;
 use serde_json::json;
 
@@ -56,8 +56,8 @@ impl Broker {
         }
     }
 
-    /// Carries `waiting`, as far as it can. One record that cannot be carried holds up all that come
-    /// after it: passed over, it would be lost.
+    /// Carries `waiting`, as far as it can. A record that cannot be opened holds up all that come
+    /// after it: passed over, it would be lost, and the right key opens it.
     async fn carry(
         &self,
         after: u64,
@@ -111,6 +111,19 @@ impl Broker {
     /// not take any more; its header says which it was.
     async fn confirm(&self, mut entry: Entry, append: Append) -> Result<(), LedgerError> {
         match append.await {
+            // It is refused for what it is, and would be for ever: a gap takes its place.
+            Err(
+                error @ (LedgerError::Invalid { .. }
+                | LedgerError::LeafTooLarge { .. }
+                | LedgerError::SealedTooLarge { .. }),
+            ) if entry.kind != Kind::Gap
+                && let Some(position) = entry.position =>
+            {
+                let problem = error.to_string();
+                tracing::error!(seq = position.seq, problem, "the ledger does not take a record");
+                let gap = outbox::gap_of(&entry, position, &problem);
+                Box::pin(self.confirm(gap.clone(), self.ledger.append(gap))).await
+            }
             Err(LedgerError::OutboxOrder { seq, .. }) => {
                 entry.header.insert("late_seq".to_owned(), json!(seq));
                 entry.position = None;

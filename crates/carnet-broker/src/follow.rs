@@ -51,7 +51,7 @@ impl Broker {
     /// Loads everything again, and waits until the ledger has all of it.
     async fn reload(&self) -> Result<Watch, BrokerError> {
         let (revision, records) = self.store.load().await?;
-        let state = State::load(revision, records)?;
+        let state = State::load(revision, records);
         let mut drained = self.drained.subscribe();
         loop {
             let through = drained.borrow_and_update().through;

@@ -7,9 +7,10 @@ use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::BrokerError;
+use crate::outbox;
 
 /// One record of the store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Item {
     Agent(Agent),
     Instance(Instance),
@@ -68,21 +69,31 @@ impl Item {
         }
     }
 
-    /// The record's bytes.
+    /// The record's bytes. What would not read back as it is, is refused before it is committed.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, BrokerError> {
-        let bytes = match self {
-            Self::Agent(agent) => serde_json::to_vec(agent),
-            Self::Instance(instance) => serde_json::to_vec(instance),
-            Self::User(user) => serde_json::to_vec(user),
-            Self::Resource(resource) => serde_json::to_vec(resource),
-            Self::Task(task) => serde_json::to_vec(task),
-            Self::Grant(grant) => serde_json::to_vec(grant),
-            Self::Approval(approval) => serde_json::to_vec(approval),
-            Self::Lock(lock) => serde_json::to_vec(lock),
-            Self::Reservation(held) => serde_json::to_vec(held),
-            Self::ActivePolicy(active) => serde_json::to_vec(active),
-        };
-        bytes.map_err(|error| BrokerError::Corrupt { key: self.key().to_string(), error })
+        match self {
+            Self::Agent(agent) => self.checked(agent),
+            Self::Instance(instance) => self.checked(instance),
+            Self::User(user) => self.checked(user),
+            Self::Resource(resource) => self.checked(resource),
+            Self::Task(task) => self.checked(task),
+            Self::Grant(grant) => self.checked(grant),
+            Self::Approval(approval) => self.checked(&**approval),
+            Self::Lock(lock) => self.checked(lock),
+            Self::Reservation(held) => self.checked(held),
+            Self::ActivePolicy(active) => self.checked(active),
+        }
+    }
+
+    fn checked<T>(&self, record: &T) -> Result<Vec<u8>, BrokerError>
+    where
+        T: Serialize + serde::de::DeserializeOwned + PartialEq,
+    {
+        let key = self.key().to_string();
+        match serde_json::to_vec(record) {
+            Ok(bytes) => outbox::check_reads_back(&key, record, &bytes).map(|()| bytes),
+            Err(error) => Err(BrokerError::Corrupt { key, error }),
+        }
     }
 
     /// The record under `key`, or none where the kind is not one the broker decodes.

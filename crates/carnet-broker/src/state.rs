@@ -1,11 +1,11 @@
 //! The broker's picture of the store: a snapshot plus what only the broker needs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use carnet_core::{
-    Approval, ApprovalId, ApprovalState, Grant, ReservationId, Snapshot, Task, TaskId, TaskState,
-    TaskView, Timestamp,
+    Approval, ApprovalId, ApprovalState, Grant, Lock, LockId, LockState, LockTarget, ReservationId,
+    Snapshot, Task, TaskId, TaskState, TaskView, Timestamp,
 };
 use carnet_store::{Key, Kind, Record, Revision};
 
@@ -24,24 +24,69 @@ pub(crate) struct State {
     pub(crate) reservations: BTreeMap<ReservationId, Arc<Reservation>>,
     pub(crate) active_policy: Option<ActivePolicy>,
     revisions: HashMap<Key, Revision>,
+    /// Records of the store that do not read, and why. Nothing is permitted by them.
+    pub(crate) unreadable: BTreeMap<String, String>,
     /// Records whose content here is ahead of the store, with the revision the store has of them.
     held: HashMap<Key, Option<Revision>>,
 }
 
 impl State {
     /// The state as a store had it at `revision`.
-    pub(crate) fn load(revision: Revision, records: Vec<Record>) -> Result<Self, BrokerError> {
+    pub(crate) fn load(revision: Revision, records: Vec<Record>) -> Self {
         let mut state = Self::default();
         // Tasks before grants and approvals: what belongs to no task in it is history.
         let (tasks, others): (Vec<_>, Vec<_>) =
             records.into_iter().partition(|record| record.key.kind == Kind::Task);
         for record in tasks.into_iter().chain(others) {
-            if let Some(item) = Item::decode(&record.key, &record.value)? {
-                state.apply(&record.key, Some(item), record.revision);
+            match Item::decode(&record.key, &record.value) {
+                Ok(Some(item)) => state.apply(&record.key, Some(item), record.revision),
+                Ok(None) => {}
+                Err(error) => state.put_aside(&record, &error),
             }
         }
+        state.drop_orphans();
         state.snapshot.revision = revision.number();
-        Ok(state)
+        state
+    }
+
+    /// Does without a record that does not read. A right, or somebody who could have one, is then
+    /// not there; what stopped something might have stopped anything, so everything is stopped until
+    /// a person lifts it. The record can be written anew under its key.
+    fn put_aside(&mut self, record: &Record, error: &BrokerError) {
+        let key = &record.key;
+        tracing::error!(%key, %error, "a record does not read: nothing is permitted by it");
+        self.unreadable.insert(key.to_string(), error.to_string());
+        // History is removed in its time; anything else is written anew over what is there.
+        if !matches!(key.kind, Kind::Task | Kind::Grant | Kind::Approval) {
+            self.revisions.insert(key.clone(), record.revision);
+        }
+        if let (Kind::Lock, Ok(id), Ok(by)) = (key.kind, key.id.parse::<LockId>(), "carnet".parse())
+        {
+            let lock = Lock {
+                id: id.clone(),
+                target: LockTarget::Everything,
+                set_by: by,
+                set_at: Timestamp::default(),
+                reason: "this lock does not read: it may have stopped anything".to_owned(),
+                state: LockState::Set,
+            };
+            Arc::make_mut(&mut self.snapshot.locks).insert(id, Arc::new(lock));
+        }
+    }
+
+    /// A grant whose base does not read draws on nothing: it is done without, too.
+    fn drop_orphans(&mut self) {
+        if self.unreadable.is_empty() {
+            return;
+        }
+        for view in Arc::make_mut(&mut self.snapshot.tasks).values_mut() {
+            let known: BTreeSet<_> = view.grants.iter().map(|grant| grant.id.clone()).collect();
+            let is_based =
+                |grant: &Grant| grant.draws_on.as_ref().is_none_or(|id| known.contains(id));
+            if !view.grants.iter().all(is_based) {
+                Arc::make_mut(view).grants.retain(is_based);
+            }
+        }
     }
 
     /// The revision the store has of `key`, where it exists.
@@ -68,6 +113,7 @@ impl State {
                 false
             }
         };
+        self.unreadable.remove(&key.to_string());
         match is_kept {
             true => drop(self.revisions.insert(key.clone(), revision)),
             false => drop(self.revisions.remove(key)),

@@ -60,6 +60,7 @@ async fn status(
             "changes_waiting": desk.broker.changes_waiting(),
         },
         "holding": desk.broker.is_holding(),
+        "unreadable": desk.broker.latest().unreadable,
     })))
 }
 

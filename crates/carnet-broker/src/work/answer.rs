@@ -61,6 +61,7 @@ impl Broker {
         self.transact(&principal, |state, draft, now| {
             let approval = known(state, id)?;
             if yes {
+                check_as_asked(&approval)?;
                 check_eligible(state, &approval, by, now)?;
             } else {
                 draft.brakes();
@@ -86,6 +87,17 @@ fn known(state: &State, id: &ApprovalId) -> Result<Approval, BrokerError> {
         hint: "see `carnet approvals` for those that wait",
     })?;
     Ok((**approval).clone())
+}
+
+/// A yes is a yes to what was asked: the stored question must be the one its digest was made of.
+fn check_as_asked(approval: &Approval) -> Result<(), BrokerError> {
+    match approval.question.digest()? == approval.digest {
+        true => Ok(()),
+        false => Err(BrokerError::invalid(
+            "digest",
+            format!("the stored question of {} is not what was asked: deny it", approval.id),
+        )),
+    }
 }
 
 /// Whether `by` is one of those whose yes counts: a known person, not locked, among those named, and

@@ -13,3 +13,4 @@ mod publishing;
 mod reserving;
 mod simulation;
 mod tokens;
+mod unreadable;
