@@ -18,12 +18,11 @@ const SECRET_BYTES_MAX: usize = 16 << 10;
 /// The broker, as the gateway of the same process sees it.
 pub(crate) struct Embedded {
     broker: Arc<Broker>,
-    acknowledged: watch::Sender<u64>,
 }
 
 impl Embedded {
     pub(crate) fn new(broker: Arc<Broker>) -> Self {
-        Self { broker, acknowledged: watch::Sender::new(0) }
+        Self { broker }
     }
 }
 
@@ -42,7 +41,7 @@ impl Control for Embedded {
     }
 
     fn acknowledge(&self, revision: u64) {
-        self.acknowledged.send_replace(revision);
+        self.broker.acknowledge(revision);
     }
 
     async fn ask(&self, question: Question) -> Result<ApprovalId, ControlError> {
@@ -127,5 +126,74 @@ fn read_secret(reference: &SecretRef) -> Result<String, String> {
         0 => Err("it is empty".into()),
         1..=SECRET_BYTES_MAX => Ok(secret),
         _ => Err(format!("it is longer than {SECRET_BYTES_MAX} bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use carnet_broker::{BrokerParts, Clock};
+    use carnet_core::{LockTarget, Monotonic, Timestamp};
+    use carnet_ledger::{Ledger, LedgerConfig, RealDisk};
+    use carnet_store::{SqliteOptions, SqliteStore};
+
+    use super::*;
+    use crate::serve::keys::{Keys, make_private_dir};
+
+    async fn broker(dir: &std::path::Path, clock: Clock) -> Arc<Broker> {
+        make_private_dir(dir).unwrap();
+        let keys = Keys::load_or_create(&dir.join("keys")).unwrap();
+        let config = LedgerConfig::new(dir.join("ledger"), dir.join("lock"), "carnet.local/ledger");
+        let open = move || Ledger::open(config, Arc::new(RealDisk), keys.ledger).unwrap();
+        let (ledger, recovered) = tokio::task::spawn_blocking(open).await.unwrap();
+        let store = SqliteStore::open(&dir.join("store.db"), SqliteOptions::default()).unwrap();
+        let parts = BrokerParts {
+            store: Arc::new(store),
+            ledger,
+            last_outbox: recovered.outbox,
+            vault: keys.vault,
+            access_key: keys.access,
+            svid_key: keys.svid,
+            trust_domain: "carnet.local".parse().unwrap(),
+            issuer: "http://127.0.0.1:7480".into(),
+            freshness_window: Duration::from_secs(3_600),
+        };
+        Broker::start_by(parts, clock).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lock_is_effective_once_the_gateway_acknowledged_it_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let hand = Arc::new(AtomicI64::new(1_800_000_000_000_000));
+        let read = Arc::clone(&hand);
+        let clock = Clock::from_fn(move || Now {
+            wall: Timestamp::from_us(read.load(Ordering::Relaxed)),
+            mono: Monotonic::default(),
+        });
+        let broker = broker(&dir.path().join("state"), clock).await;
+        let control = Embedded::new(Arc::clone(&broker));
+        // The gateway is there: it said so of the view it started on.
+        control.acknowledge(control.view().snapshot.revision);
+        let mut revisions = control.revisions();
+        let locking = {
+            let broker = Arc::clone(&broker);
+            tokio::spawn(async move {
+                let by = "ana".parse().unwrap();
+                broker.set_lock(LockTarget::Everything, "a test".into(), &by).await.unwrap().1
+            })
+        };
+        while control.view().snapshot.locks.is_empty() {
+            revisions.changed().await.unwrap();
+        }
+        // Saying an older view again says nothing of this one.
+        control.acknowledge(control.view().snapshot.revision - 1);
+        hand.fetch_add(7_000_000, Ordering::Relaxed);
+        assert!(!locking.is_finished());
+        let acknowledged_at = control.now().wall;
+        control.acknowledge(control.view().snapshot.revision);
+        let done = locking.await.unwrap();
+        assert_eq!(done.effective_at, acknowledged_at);
+        assert!(done.committed_at <= done.effective_at);
     }
 }
