@@ -134,7 +134,7 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use carnet_broker::{BrokerParts, Clock};
-    use carnet_core::{LockTarget, Monotonic, Timestamp};
+    use carnet_core::{LockTarget, Monotonic, Timestamp, User};
     use carnet_ledger::{Ledger, LedgerConfig, RealDisk};
     use carnet_store::{SqliteOptions, SqliteStore};
 
@@ -188,8 +188,11 @@ mod tests {
         }
         // Saying an older view again says nothing of this one.
         control.acknowledge(control.view().snapshot.revision - 1);
-        hand.fetch_add(7_000_000, Ordering::Relaxed);
+        // A whole change later, its record on the disk, the lock is still not said to be effective.
+        let people = vec![User { name: "bo".parse().unwrap(), teams: Default::default() }];
+        broker.put_users(people).await.unwrap();
         assert!(!locking.is_finished());
+        hand.fetch_add(7_000_000, Ordering::Relaxed);
         let acknowledged_at = control.now().wall;
         control.acknowledge(control.view().snapshot.revision);
         let done = locking.await.unwrap();
