@@ -70,13 +70,18 @@ pub enum Reason {
     ReservationRefused,
     /// The control plane could not be reached.
     ControlUnavailable,
-    /// The upstream could not be reached, or its answer not understood.
+    /// The upstream could not be reached, or what was asked of it first not understood. The
+    /// operation was not sent.
     UpstreamFailed,
+    /// The operation was sent, and no answer came: whether it was carried out is not known.
+    OutcomeUnknown,
+    /// The operation was sent and answered, and the answer may not be passed on.
+    AnswerWithheld,
 }
 
 impl Reason {
     /// Every reason, for the docs.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::SnapshotStale,
         Self::AgentUnknown,
         Self::OwnerUnknown,
@@ -110,6 +115,8 @@ impl Reason {
         Self::ReservationRefused,
         Self::ControlUnavailable,
         Self::UpstreamFailed,
+        Self::OutcomeUnknown,
+        Self::AnswerWithheld,
     ];
 
     /// The code a caller learns.
@@ -148,6 +155,8 @@ impl Reason {
             Self::ReservationRefused => "reservation_refused",
             Self::ControlUnavailable => "control_unavailable",
             Self::UpstreamFailed => "upstream_failed",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::AnswerWithheld => "answer_withheld",
         }
     }
 
@@ -190,7 +199,9 @@ impl Reason {
             Self::LedgerUnavailable => "the ledger cannot write; everything is denied until it can",
             Self::ReservationRefused => "another call took what was left, or the state changed",
             Self::ControlUnavailable => "the control plane could not be reached",
-            Self::UpstreamFailed => "the upstream could not be reached or understood",
+            Self::UpstreamFailed => "the upstream could not be reached or understood; not sent",
+            Self::OutcomeUnknown => "it was sent and has no answer; look at the upstream",
+            Self::AnswerWithheld => "it was sent; the answer may not be passed on",
         }
     }
 }

@@ -142,9 +142,8 @@ impl Gateway {
         if !is_named || !hosts.all(is_ours) || !authority.is_none_or(is_ours) {
             return Err(StatusCode::MISDIRECTED_REQUEST);
         }
-        let is_own = |origin: &HeaderValue| {
-            origin.as_bytes().eq_ignore_ascii_case(self.origin.as_bytes())
-        };
+        let is_own =
+            |origin: &HeaderValue| origin.as_bytes().eq_ignore_ascii_case(self.origin.as_bytes());
         match parts.headers.get_all(ORIGIN).iter().all(is_own) {
             true => Ok(()),
             false => Err(StatusCode::FORBIDDEN),

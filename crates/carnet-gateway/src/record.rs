@@ -10,7 +10,11 @@ use carnet_core::{
 use carnet_ledger::{Append, Entry, Kind, Ledger, Sealed, fault_point};
 use serde_json::{Map, Value, json};
 
+mod rejection;
+
 use crate::control::{Control, Reserve};
+
+pub(crate) use rejection::{About, Rejection, rejection};
 
 /// A permit whose decision is durable.
 #[derive(Debug)]
@@ -152,24 +156,6 @@ pub(crate) fn refusal(
     write_behind(ledger, entry);
 }
 
-/// Records the refusal of a message that never became an operation.
-pub(crate) fn rejection(
-    ledger: &Ledger,
-    decision: &DecisionId,
-    caller: &Caller,
-    method: &str,
-    reason: Reason,
-    at: Timestamp,
-) {
-    let mut header = caller_header(caller);
-    header.insert("decision".into(), json!(DecisionKind::Deny));
-    header.insert("reasons".into(), json!([reason]));
-    let method: String = method.chars().take(128).collect();
-    let sealed = vec![Sealed { name: "method".into(), value: json!(method) }];
-    let subject = Principal::Agent(caller.agent.clone()).to_string();
-    write_behind(ledger, entry(Kind::Decision, decision, at, header, sealed, subject));
-}
-
 /// Records that a method which names no operation was let through for a live task.
 pub(crate) fn handshake(
     ledger: &Ledger,
@@ -280,7 +266,7 @@ fn decision_entry(
     if let Some(verdict) = &decision.verdict {
         header.insert("determining".into(), json!(verdict.determining));
     }
-    let mut sealed = vec![Sealed { name: "arguments".into(), value: json!(operation.arguments()) }];
+    let mut sealed = vec![arguments(operation, decision.kind)];
     let mut seal = |name: &str, value: Value| {
         if !value.is_null() {
             sealed.push(Sealed { name: name.into(), value });
@@ -292,6 +278,16 @@ fn decision_entry(
     seal("misses", if decision.misses.is_empty() { Value::Null } else { json!(decision.misses) });
     seal("terms", json!(decision.terms));
     entry(Kind::Decision, id, decision.at, header, sealed, subject)
+}
+
+/// The arguments: whole where somebody may act on them, bounded where they were refused.
+fn arguments(operation: &Operation, kind: DecisionKind) -> Sealed {
+    match (kind, json!(operation.arguments())) {
+        (DecisionKind::Deny, Value::Object(arguments)) => {
+            rejection::bounded("arguments", &arguments)
+        }
+        (_, value) => Sealed { name: "arguments".into(), value },
+    }
 }
 
 /// The document without its arguments, which are sealed once, beside it.

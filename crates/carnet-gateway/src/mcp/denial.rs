@@ -12,7 +12,7 @@ use super::codec::{Answer, Ask, Capabilities, Denial, Request, Revision, asked, 
 use super::operation::{Demand, Turned};
 use crate::body::{self, Body};
 use crate::gateway::Gateway;
-use crate::record;
+use crate::record::{self, About, Rejection};
 
 /// When an agent should look again at a question that waits.
 const RETRY_AFTER_S: u32 = 5;
@@ -26,20 +26,20 @@ impl Gateway {
     /// The answer to an operation that was refused.
     pub(super) fn denial(&self, demand: &Demand, turned: &Turned) -> Answer {
         let visible = self.visible(demand);
-        let reason = match (turned.reason, &visible) {
+        let mut denial = Denial::of(turned.reason, &turned.decision);
+        let address = visible.as_ref().map(|registered| {
+            self.identifier.address(registered.path, &demand.received.caller.resource)
+        });
+        match (turned.reason, &address) {
             // The other path's address is what the agent needs.
-            (Reason::WrongPath, Some(registered)) => {
-                let resource = &demand.received.caller.resource;
-                let address = self.identifier.address(registered.path, resource);
-                format!("{} (it travels on {address})", Reason::WrongPath)
-            }
+            (Reason::WrongPath, Some(address)) => denial.address = Some(address),
             // Whether there is such an operation is not for everybody to know.
             (Reason::WrongPath | Reason::ArgumentsInvalid, None) | (Reason::Unreviewed, _) => {
-                Reason::NotCovered.to_string()
+                denial.reason = Reason::NotCovered;
             }
-            (reason, _) => reason.to_string(),
-        };
-        let denial = Denial { reason: &reason, decision: &turned.decision };
+            (Reason::UpstreamFailed, _) => denial.detail = Some("Nothing was sent."),
+            _ => denial.detail = turned.detail.as_deref(),
+        }
         let has_schema = has_output_schema(visible.as_ref());
         let Demand { received, request, .. } = demand;
         denied(received.revision, &request.method, has_schema, &request.id, &denial)
@@ -54,7 +54,7 @@ impl Gateway {
         reason: Reason,
     ) -> Response<Body> {
         let decision = self.reject_method(caller, &request.method, reason);
-        let denial = Denial { reason: reason.code(), decision: &decision };
+        let denial = Denial::of(reason, &decision);
         respond(denied(revision, &request.method, false, &request.id, &denial))
     }
 
@@ -86,17 +86,20 @@ impl Gateway {
 
     /// Records that the gateway itself refused, whatever policy said: nothing was forwarded.
     pub(super) fn reject(&self, demand: &Demand, turned: &Turned) {
-        let Demand { received, request, .. } = demand;
-        let at = self.control.now().wall;
-        let (decision, reason) = (&turned.decision, turned.reason);
-        let caller = &received.caller;
-        record::rejection(&self.ledger, decision, caller, &request.method, reason, at);
+        let Demand { received, request, call } = demand;
+        let action = self.registered(received, call).ok().map(|(_, action)| action);
+        let rejection = Rejection {
+            about: About::Call(call, action.as_ref()),
+            problem: turned.detail.as_deref(),
+            ..Rejection::of(&received.caller, &request.method, turned.reason)
+        };
+        record::rejection(&*self.control, &self.ledger, &turned.decision, &rejection);
     }
 
     fn reject_method(&self, caller: &Caller, method: &str, reason: Reason) -> DecisionId {
         let decision = crate::gateway::decision_id();
-        let at = self.control.now().wall;
-        record::rejection(&self.ledger, &decision, caller, method, reason, at);
+        let rejection = Rejection::of(caller, method, reason);
+        record::rejection(&*self.control, &self.ledger, &decision, &rejection);
         decision
     }
 

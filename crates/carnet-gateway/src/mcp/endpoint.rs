@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::channel::OWN_ID_PREFIX;
@@ -24,7 +24,7 @@ use super::operation::Demand;
 use super::session::Session;
 use crate::body::{self, Body};
 use crate::gateway::{Gateway, carried_through, decision_id};
-use crate::record;
+use crate::record::{self, About, Rejection};
 
 /// The longest message an agent may send.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -101,7 +101,7 @@ impl Gateway {
     ) -> Response<Body> {
         let message = match read_message(bytes, Sender::Client) {
             Ok(message) => message,
-            Err(refusal) => return self.refuse(&caller, "", &refusal, None),
+            Err(refusal) => return self.refuse(&caller, Heard::default(), &refusal),
         };
         let view = self.control.view();
         if let Err(reason) = check_caller(&view.snapshot, &caller, self.control.now()) {
@@ -110,7 +110,7 @@ impl Gateway {
         match self.understand(headers, &message, caller.clone(), gone) {
             Ok(received) => self.dispatch(received, message).await,
             Err(Misunderstood::Refusal(refusal)) => {
-                self.refuse(&caller, name_of(&message), &refusal, id_of(&message))
+                self.refuse(&caller, Heard::message(&message), &refusal)
             }
             Err(Misunderstood::NoSession) => body::empty(StatusCode::NOT_FOUND),
             Err(Misunderstood::SessionMissing) => body::empty(StatusCode::BAD_REQUEST),
@@ -189,7 +189,7 @@ impl Gateway {
         let classified =
             classify(*revision, Sender::Client, shape, &request.method, &request.params);
         match classified {
-            Err(refusal) => self.refuse(caller, &request.method, &refusal, Some(&request.id)),
+            Err(refusal) => self.refuse(caller, Heard::request(&request), &refusal),
             Ok(Classified::Call(call)) => self.operate(Demand { received, request, call }).await,
             Ok(Classified::Handshake) if request.method == "initialize" => {
                 self.initialize(&received, &request).await
@@ -205,7 +205,8 @@ impl Gateway {
         let shape = codec::method::Shape::Notification;
         let (method, params) = (&notification.method, &notification.params);
         if let Err(refusal) = classify(received.revision, Sender::Client, shape, method, params) {
-            return self.refuse(&received.caller, method, &refusal, None);
+            let heard = Heard { method, params: Some(params), id: None };
+            return self.refuse(&received.caller, heard, &refusal);
         }
         match &received.session {
             Some(session) => {
@@ -236,17 +237,20 @@ impl Gateway {
     pub(super) fn refuse(
         &self,
         caller: &Caller,
-        method: &str,
+        Heard { method, params, id }: Heard<'_>,
         refusal: &Refusal,
-        id: Option<&Id>,
     ) -> Response<Body> {
         let reason = match refusal {
             Refusal::NotCarried { .. } | Refusal::Method { .. } => Reason::NotCarried,
             _ => Reason::Malformed,
         };
-        let decision = decision_id();
-        let at = self.control.now().wall;
-        record::rejection(&self.ledger, &decision, caller, method, reason, at);
+        let (decision, problem) = (decision_id(), refusal.to_string());
+        let rejection = Rejection {
+            about: params.map_or(About::Nothing, About::Parameters),
+            problem: Some(&problem),
+            ..Rejection::of(caller, method, reason)
+        };
+        record::rejection(&*self.control, &self.ledger, &decision, &rejection);
         tracing::info!(%decision, %refusal, "a message was refused");
         respond(refused(refusal, id))
     }
@@ -254,8 +258,8 @@ impl Gateway {
     /// Turns away a caller that is not live: the token is good, what it stands for is over.
     fn turn_away(&self, caller: &Caller, message: &Message, reason: Reason) -> Response<Body> {
         let decision = decision_id();
-        let at = self.control.now().wall;
-        record::rejection(&self.ledger, &decision, caller, name_of(message), reason, at);
+        let rejection = Rejection::of(caller, name_of(message), reason);
+        record::rejection(&*self.control, &self.ledger, &decision, &rejection);
         tracing::info!(%decision, %reason, agent = %caller.agent, "a caller was turned away");
         let mut response = self.challenge(caller.path, &caller.resource, "invalid_token");
         if matches!(reason, Reason::SnapshotStale) {
@@ -274,6 +278,30 @@ impl Gateway {
         response.headers_mut().insert(CONTENT_TYPE, json);
         *response.body_mut() = body::full(Bytes::from(error.to_string()));
         response
+    }
+}
+
+/// What is known of a message that is refused.
+#[derive(Debug, Default)]
+pub(super) struct Heard<'a> {
+    method: &'a str,
+    params: Option<&'a Map<String, Value>>,
+    id: Option<&'a Id>,
+}
+
+impl<'a> Heard<'a> {
+    pub(super) fn request(request: &'a Request) -> Self {
+        Self { method: &request.method, params: Some(&request.params), id: Some(&request.id) }
+    }
+
+    fn message(message: &'a Message) -> Self {
+        match message {
+            Message::Request(request) => Self::request(request),
+            Message::Notification(notification) => {
+                Self { method: &notification.method, params: Some(&notification.params), id: None }
+            }
+            Message::Response(_) => Self::default(),
+        }
     }
 }
 

@@ -100,7 +100,8 @@ impl Exchange {
     async fn withhold(&self, gateway: &Gateway, stopped: Stopped) -> Response<Body> {
         let Stopped { reason, ticket } = stopped;
         record::outcome(&*gateway.control, &gateway.ledger, &ticket, Outcome::Unknown).await;
-        self.say_failed(gateway, Turned { reason, decision: ticket.decision })
+        let detail = Some("It was sent; its answer is withheld.".to_owned());
+        self.say_failed(gateway, Turned { reason, decision: ticket.decision, detail })
     }
 
     async fn end(
@@ -110,24 +111,13 @@ impl Exchange {
         outcome: Outcome,
     ) -> Response<Body> {
         gateway.settle(released, outcome).await;
-        let (reason, decision) = (self.reason(gateway, outcome), released.ticket.decision.clone());
-        self.say_failed(gateway, Turned { reason, decision })
+        self.say_failed(gateway, Turned::of(reason_of(outcome), released.ticket.decision.clone()))
     }
 
     fn say_failed(&self, gateway: &Gateway, turned: Turned) -> Response<Body> {
         match &self.demand {
             Some(demand) => gateway.say_denied(demand, &turned),
             None => body::empty(http::StatusCode::BAD_GATEWAY),
-        }
-    }
-
-    fn reason(&self, gateway: &Gateway, outcome: Outcome) -> Reason {
-        match outcome {
-            Outcome::Revoked => gateway.standing(&self.caller),
-            Outcome::NotForwarded(reason) => reason,
-            Outcome::Answered { .. } | Outcome::Withheld | Outcome::Unknown => {
-                Reason::UpstreamFailed
-            }
         }
     }
 
@@ -315,8 +305,8 @@ impl Exchange {
         if matches!(outcome, Outcome::Answered { .. } | Outcome::Revoked) {
             return;
         }
-        let (reason, decision) = (self.reason(gateway, outcome), released.ticket.decision.clone());
-        let denial = gateway.denial(demand, &Turned { reason, decision });
+        let turned = Turned::of(reason_of(outcome), released.ticket.decision.clone());
+        let denial = gateway.denial(demand, &turned);
         released.guard.run(send(events, &denial.body)).await;
     }
 }
@@ -325,6 +315,16 @@ impl Gateway {
     /// `settle`: what became of an operation.
     pub(super) async fn settle(&self, released: &Released, outcome: Outcome) {
         record::outcome(&*self.control, &self.ledger, &released.ticket, outcome).await;
+    }
+}
+
+/// What a caller is told of an operation without an answer. What was sent is not called denied,
+/// whatever ended it.
+const fn reason_of(outcome: Outcome) -> Reason {
+    match outcome {
+        Outcome::NotForwarded(reason) => reason,
+        Outcome::Withheld => Reason::AnswerWithheld,
+        Outcome::Answered { .. } | Outcome::Unknown | Outcome::Revoked => Reason::OutcomeUnknown,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One operation that was permitted: `record`, `forward`, and on to the answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use carnet_core::{DecisionId, Permit, Reason};
@@ -33,7 +34,7 @@ impl Gateway {
     ) -> Response<Body> {
         let (ready, passage) = match self.pass(&demand, permit, &decision).await {
             Ok(passed) => passed,
-            Err(reason) => return self.say_denied(&demand, &Turned { reason, decision }),
+            Err(reason) => return self.say_denied(&demand, &Turned::of(reason, decision)),
         };
         let (original, underway) = passage.into_parts();
         fault_point("forward.before");
@@ -51,7 +52,7 @@ impl Gateway {
         decision: &DecisionId,
     ) -> Result<(Ready, Passage), Reason> {
         let rejected = |reason| {
-            self.reject(demand, &Turned { reason, decision: decision.clone() });
+            self.reject(demand, &Turned::of(reason, decision.clone()));
             reason
         };
         let ready = self.make_ready(demand, &permit).await.map_err(rejected)?;
@@ -103,7 +104,11 @@ impl Gateway {
         let Demand { received, request, .. } = demand;
         let id = Some(request.id.clone());
         let outbound = Outbound { bytes, id, headers: &received.headers, opens: false };
-        let sending = received.unless_given_up(channel.link.send(outbound, channel.revision));
+        let is_begun = AtomicBool::new(false);
+        let sending = received.unless_given_up(async {
+            is_begun.store(true, Ordering::Relaxed);
+            channel.link.send(outbound, channel.revision).await
+        });
         match underway.guard.run(sending).await {
             Some(Some(Ok(reply))) => Ok(reply),
             Some(Some(Err(error))) => {
@@ -115,7 +120,8 @@ impl Gateway {
                 })
             }
             Some(None) => Err(Outcome::Unknown),
-            None => Err(Outcome::Revoked),
+            None if is_begun.load(Ordering::Relaxed) => Err(Outcome::Revoked),
+            None => Err(Outcome::NotForwarded(self.standing(&received.caller))),
         }
     }
 

@@ -11,7 +11,7 @@ use http::Response;
 
 use super::awaited::{check_retry, is_own};
 use super::codec::{Call, Request};
-use super::endpoint::Received;
+use super::endpoint::{Heard, Received};
 use crate::body::Body;
 use crate::control::Question;
 use crate::gateway::{Gateway, decision_id};
@@ -29,6 +29,27 @@ pub(crate) struct Demand {
 pub(super) struct Turned {
     pub(super) reason: Reason,
     pub(super) decision: DecisionId,
+    /// What else its caller may know.
+    pub(super) detail: Option<String>,
+}
+
+impl Turned {
+    pub(super) const fn of(reason: Reason, decision: DecisionId) -> Self {
+        Self { reason, decision, detail: None }
+    }
+}
+
+/// What never became an operation: why, and what is wrong with it, without its values.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    reason: Reason,
+    problem: String,
+}
+
+impl Unfit {
+    fn of(reason: Reason, problem: &dyn std::fmt::Display) -> Self {
+        Self { reason, problem: problem.to_string() }
+    }
 }
 
 /// What was decided.
@@ -45,7 +66,7 @@ impl Gateway {
         let channel = self.known_channel(received);
         let awaited = channel.as_ref().map(|channel| &channel.awaited);
         if let Err(refusal) = check_retry(awaited, received.revision, call) {
-            return self.refuse(&received.caller, &request.method, &refusal, Some(&request.id));
+            return self.refuse(&received.caller, Heard::request(request), &refusal);
         }
         let verdict = match self.decide_once(&demand).await {
             Verdict::Asked(approval, decision) => self.hold(&demand, approval, decision).await,
@@ -70,7 +91,7 @@ impl Gateway {
                 self.decide_once(demand).await
             }
             Ok(ApprovalState::Denied) => {
-                Verdict::Denied(Turned { reason: Reason::ApprovalDenied, decision })
+                Verdict::Denied(Turned::of(Reason::ApprovalDenied, decision))
             }
             _ => Verdict::Asked(approval, decision),
         }
@@ -81,8 +102,8 @@ impl Gateway {
         let decision = decision_id();
         let attempt = match self.attempt(demand) {
             Ok(attempt) => attempt,
-            Err(reason) => {
-                let turned = Turned { reason, decision };
+            Err(Unfit { reason, problem }) => {
+                let turned = Turned { reason, decision, detail: Some(problem) };
                 self.reject(demand, &turned);
                 return Verdict::Denied(turned);
             }
@@ -95,14 +116,14 @@ impl Gateway {
                 record::refusal(&*self.control, &self.ledger, &decision, &refused);
                 let reason = refused.decision.reasons.first().copied();
                 let reason = reason.unwrap_or(Reason::NotCovered);
-                Verdict::Denied(Turned { reason, decision })
+                Verdict::Denied(Turned::of(reason, decision))
             }
             Decided::Ask(refused) => self.ask(decision, refused).await,
         }
     }
 
     /// The operation and its original bytes. What cannot be parsed is refused.
-    fn attempt(&self, demand: &Demand) -> Result<Attempt, Reason> {
+    fn attempt(&self, demand: &Demand) -> Result<Attempt, Unfit> {
         let Demand { received, request, call } = demand;
         let (registered, action) = self.registered(received, call)?;
         let schema = self
@@ -110,16 +131,17 @@ impl Gateway {
             .compiled(call.kind, registered.pin, &registered.definition)
             .map_err(|error| {
                 tracing::warn!(%error, %action, "the reviewed schema cannot be used");
-                Reason::Unreviewed
+                Unfit::of(Reason::Unreviewed, &error)
             })?;
-        schema.check(&call.arguments).map_err(|error| {
+        let invalid = |error: &dyn std::fmt::Display| {
             tracing::info!(%error, %action, "the arguments do not fit the reviewed schema");
-            Reason::ArgumentsInvalid
-        })?;
-        let arguments = call.arguments.clone().try_into().map_err(|_| Reason::ArgumentsInvalid)?;
+            Unfit::of(Reason::ArgumentsInvalid, error)
+        };
+        schema.check(&call.arguments).map_err(|error| invalid(&error))?;
+        let arguments = call.arguments.clone().try_into().map_err(|error| invalid(&error))?;
         let resource = received.caller.resource.clone();
-        let operation = Operation::new(resource, &registered, arguments)
-            .map_err(|_| Reason::ArgumentsInvalid)?;
+        let operation =
+            Operation::new(resource, &registered, arguments).map_err(|error| invalid(&error))?;
         Ok(Attempt { operation, original: original(request, call)? })
     }
 
@@ -128,19 +150,22 @@ impl Gateway {
         &self,
         received: &Received,
         call: &Call,
-    ) -> Result<(Registered, ActionName), Reason> {
+    ) -> Result<(Registered, ActionName), Unfit> {
+        let unreviewed = |problem: &str| Unfit::of(Reason::Unreviewed, &problem);
         let view = self.control.view();
-        let resource =
-            view.snapshot.resource(&received.caller.resource).ok_or(Reason::Unreviewed)?;
-        let action = call.action(&resource.name).map_err(|_| Reason::Unreviewed)?;
-        let registered = resource.registered(&action).ok_or(Reason::Unreviewed)?;
+        let resource = view.snapshot.resource(&received.caller.resource);
+        let resource = resource.ok_or_else(|| unreviewed("the resource is not registered"))?;
+        let action = call.action(&resource.name);
+        let action = action.map_err(|error| Unfit::of(Reason::Unreviewed, &error))?;
+        let registered = resource.registered(&action);
+        let registered = registered.ok_or_else(|| unreviewed("nobody reviewed it"))?;
         Ok((registered.clone(), action))
     }
 
     async fn ask(&self, decision: DecisionId, refused: Refused) -> Verdict {
         record::refusal(&*self.control, &self.ledger, &decision, &refused);
         let Some(terms) = refused.decision.terms else {
-            return Verdict::Denied(Turned { reason: Reason::PolicyFailed, decision });
+            return Verdict::Denied(Turned::of(Reason::PolicyFailed, decision));
         };
         let cover = refused.decision.cover;
         let draws_on = cover.filter(|cover| cover.wants_approval || !cover.charges.is_empty());
@@ -158,16 +183,18 @@ impl Gateway {
             Ok(approval) => Verdict::Asked(approval, decision),
             Err(error) => {
                 tracing::info!(%error, %decision, "the question was not put");
-                Verdict::Denied(Turned { reason: error.reason, decision })
+                Verdict::Denied(Turned::of(error.reason, decision))
             }
         }
     }
 }
 
 /// The bytes to forward: as received, without the traces of a question of our own.
-fn original(request: &Request, call: &Call) -> Result<Bytes, Reason> {
+fn original(request: &Request, call: &Call) -> Result<Bytes, Unfit> {
     match call.retry.as_ref().is_some_and(is_own) {
-        true => request.bytes_without_retry().map_err(|_| Reason::Malformed),
+        true => request
+            .bytes_without_retry()
+            .map_err(|_| Unfit::of(Reason::Malformed, &"the answer to Carnet's question stays in")),
         false => Ok(request.bytes().clone()),
     }
 }

@@ -8,7 +8,7 @@ use super::codec::{Call, Classified, Request, ResultKind, Sender, classify, meth
 use super::exchange::Exchange;
 use crate::door::Passage;
 use crate::gateway::{Gateway, decision_id};
-use crate::record::{self, Outcome};
+use crate::record::{self, About, Outcome, Rejection};
 
 impl Exchange {
     /// A request of the server's own goes on where it is permitted. Where not, the server is told
@@ -61,8 +61,11 @@ impl Exchange {
         let decision = decision_id();
         let (view, now) = (gateway.control.view(), gateway.control.now());
         let Some(operation) = self.operation_of(gateway, call) else {
-            let (ledger, reason) = (&gateway.ledger, Reason::Unreviewed);
-            record::rejection(ledger, &decision, &self.caller, method, reason, now.wall);
+            let rejection = Rejection {
+                about: About::Call(call, None),
+                ..Rejection::of(&self.caller, method, Reason::Unreviewed)
+            };
+            record::rejection(&*gateway.control, &gateway.ledger, &decision, &rejection);
             return false;
         };
         let attempt = Attempt { operation, original: asked };

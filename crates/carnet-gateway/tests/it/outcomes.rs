@@ -25,6 +25,8 @@ async fn what_was_set_aside_is_given_back_when_the_upstream_could_not_be_reached
     });
     let answer = session.call("issue_refund", json!({})).send().await;
     assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
+    assert!(answer.said().contains("Nothing was sent. "), "{}", answer.said());
+    assert!(answer.said().ends_with("Try again later."), "{}", answer.said());
     assert_eq!(world.control.reserved.lock().unwrap().len(), 1);
     assert_eq!(world.control.settled(1).await, [false]);
     assert_eq!(world.outcomes().await, ["not_forwarded"]);
@@ -35,7 +37,10 @@ async fn what_was_set_aside_stays_spent_when_the_upstream_died_on_the_way() {
     let world = World::with(Plan::counted(3)).await;
     world.server.on("tools/call", |_| Act::Die);
     let answer = world.agent.call(Path::Write, "issue_refund", json!({})).send().await;
-    assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
+    assert_eq!(answer.reason().as_deref(), Some("outcome_unknown"));
+    let said = answer.said();
+    assert!(said.contains("It was sent; whether it was carried out is not known."), "{said}");
+    assert!(!said.contains("Denied") && !said.contains("will not help"), "{said}");
     assert_eq!(world.control.settled(1).await, [true]);
     assert_eq!(world.outcomes().await, ["unknown"]);
     assert_eq!(world.server.seen("tools/call").len(), 1, "it is not tried again");
@@ -89,7 +94,7 @@ async fn answers_that_are_none_leave_the_outcome_unknown() {
         let answer =
             world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).send().await;
         assert_eq!(answer.status, 200, "{number}");
-        assert_eq!(answer.reason().as_deref(), Some("upstream_failed"), "{number}");
+        assert_eq!(answer.reason().as_deref(), Some("outcome_unknown"), "{number}");
     }
     assert!(world.outcomes().await.iter().all(|outcome| outcome == "unknown"));
 }
@@ -99,7 +104,7 @@ async fn a_huge_answer_is_cut_off() {
     let world = World::new().await;
     world.server.on("tools/call", |seen| Act::Json(seen.result(text(&"x".repeat((16 << 20) + 1)))));
     let ticket = || world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" }));
-    assert_eq!(ticket().send().await.reason().as_deref(), Some("upstream_failed"));
+    assert_eq!(ticket().send().await.reason().as_deref(), Some("outcome_unknown"));
     world.server.on("tools/call", |_| {
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
@@ -108,7 +113,7 @@ async fn a_huge_answer_is_cut_off() {
         });
         Act::Events(receiver)
     });
-    assert_eq!(ticket().send().await.reason().as_deref(), Some("upstream_failed"));
+    assert_eq!(ticket().send().await.reason().as_deref(), Some("outcome_unknown"));
     world.server.left(1).await;
 }
 
@@ -171,7 +176,7 @@ async fn a_stream_that_loses_its_server_ends_with_a_refusal() {
     let mut stream = session.call("get_ticket", json!({ "id": "T-1" })).stream().await;
     assert_eq!(stream.next().await.unwrap()["method"], "notifications/progress");
     let last = stream.next().await.unwrap();
-    assert_eq!(last["result"]["_meta"]["carnet/decision"]["reason"], "upstream_failed");
+    assert_eq!(last["result"]["_meta"]["carnet/decision"]["reason"], "outcome_unknown");
     assert_eq!(stream.next().await, None);
     assert_eq!(world.outcomes().await, ["unknown"]);
 }

@@ -105,7 +105,7 @@ async fn a_result_that_asks_is_withheld_unless_permitted() {
     let world = World::new().await;
     world.server.on("tools/call", input_required);
     let answer = world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).send().await;
-    assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
+    assert_eq!(answer.reason().as_deref(), Some("answer_withheld"));
     assert_eq!(world.outcomes().await, ["withheld"]);
 }
 

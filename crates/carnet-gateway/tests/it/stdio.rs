@@ -98,7 +98,7 @@ async fn a_credential_that_a_child_tells_reaches_neither_the_agent_nor_the_log()
     let credential = Credential { secret: CANARY.into(), as_variable: Some("PEER_SECRET".into()) };
     world.control.credentials.lock().unwrap().insert(Path::Read, credential);
     let answer = world.agent.call(Path::Read, "complain", json!({})).send().await;
-    assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
+    assert_eq!(answer.reason().as_deref(), Some("outcome_unknown"));
     assert!(!answer.text().contains("canary"));
     while !logged().contains("that was all") {
         tokio::task::yield_now().await;
@@ -150,7 +150,7 @@ async fn a_call_that_hangs_is_closed_with_its_task() {
     // The call is on its way once its decision is recorded.
     while world.leaves().await.iter().filter(|leaf| leaf.contains_key("action")).count() < 2 {}
     world.close_task().await;
-    assert_eq!(call.await.unwrap().reason().as_deref(), Some("task_not_open"));
+    assert_eq!(call.await.unwrap().reason().as_deref(), Some("outcome_unknown"));
     end_of(child).await;
 }
 
@@ -159,7 +159,7 @@ async fn a_child_that_prints_no_json_is_ended_and_another_one_started() {
     let (listener, address) = witness().await;
     let world = world(vec![address]).await;
     let answer = world.agent.call(Path::Read, "noise", json!({})).send().await;
-    assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
+    assert_eq!(answer.reason().as_deref(), Some("outcome_unknown"));
     let (child, _) = listener.accept().await.unwrap();
     end_of(child).await;
     let answer = world.agent.call(Path::Read, "echo", json!({})).send().await;
@@ -172,7 +172,7 @@ async fn a_session_whose_child_died_is_gone() {
     let world = world(vec![]).await;
     let session = world.agent.open(Path::Read, MIDDLE).await;
     let answer = session.call("leave", json!({})).send().await;
-    assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
+    assert_eq!(answer.reason().as_deref(), Some("outcome_unknown"));
     assert_eq!(session.call("echo", json!({})).send().await.status, 404);
     assert_eq!(world.outcomes().await, ["unknown"]);
 }

@@ -35,6 +35,9 @@ async fn arguments_that_do_not_fit_the_review_are_refused_where_the_tool_is_know
     let world = World::new().await;
     let answer = world.agent.call(Path::Read, "get_ticket", json!({ "id": 7 })).send().await;
     assert_eq!(answer.reason().as_deref(), Some("arguments_invalid"));
+    assert!(answer.said().contains("`/id` breaks the rule `type`"), "{}", answer.said());
+    let leaves = world.leaves().await;
+    assert!(leaves.iter().any(|leaf| leaf.get("action") == Some(&json!("desk.tool.get_ticket"))));
     assert!(world.server.seen("tools/call").is_empty());
 }
 
@@ -42,8 +45,10 @@ async fn arguments_that_do_not_fit_the_review_are_refused_where_the_tool_is_know
 async fn a_write_on_the_read_path_is_refused_with_the_other_address() {
     let world = World::new().await;
     let answer = world.agent.call(Path::Read, "issue_refund", json!({})).send().await;
-    let reason = answer.reason().unwrap();
-    assert!(reason.contains(&world.agent.address(Path::Write)), "{reason}");
+    assert_eq!(answer.reason().as_deref(), Some("wrong_path"));
+    let facts = &answer.json()["result"]["_meta"]["carnet/decision"];
+    assert_eq!(facts["address"], world.agent.address(Path::Write));
+    assert!(answer.said().contains(&world.agent.address(Path::Write)), "{}", answer.said());
     assert!(world.server.seen("tools/call").is_empty());
 }
 
@@ -215,7 +220,7 @@ async fn a_result_over_its_bound_is_withheld_and_recorded_as_that() {
     let rules = Rules { obligations: vec![bound], ..Rules::default() };
     let world = World::with(Plan { rules, ..Plan::default() }).await;
     let answer = world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).send().await;
-    assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
+    assert_eq!(answer.reason().as_deref(), Some("answer_withheld"));
     assert_eq!(world.outcomes().await, ["withheld"]);
 }
 

@@ -53,7 +53,7 @@ fn in_flight(template: &Template, name: &str, loses: Loses) -> anyhow::Result<Ve
     let desk = world.desk.as_mut().context("the desk runs")?;
     desk.kill();
     let why = work::refused(&outcome)?;
-    ensure!(why.contains("upstream_failed"), "it does not say that the server failed: {why}");
+    ensure!(why.contains("outcome_unknown"), "it does not say that it was sent: {why}");
     wire.lose(Loses::Nothing);
     wait_until_free(behind)?;
     world.start_desk(behind)?;

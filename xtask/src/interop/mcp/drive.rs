@@ -126,7 +126,7 @@ impl Driven {
         let is_refused =
             outcome["error"]["code"] == DENIED_CODE || outcome["result"]["isError"] == json!(true);
         ensure!(
-            is_refused && said.is_some_and(|said| said.starts_with(reason)),
+            is_refused && said == Some(reason),
             "step {number} was not refused by Carnet for {reason}: {outcome}"
         );
         Ok(())

@@ -1,7 +1,7 @@
 //! The answers Carnet gives itself. A caller learns a reason code and a decision id, no more.
 
 use bytes::Bytes;
-use carnet_core::{ApprovalId, DecisionId};
+use carnet_core::{ApprovalId, DecisionId, Reason};
 use serde_json::{Map, Value, json};
 
 use super::input::Capabilities;
@@ -25,13 +25,24 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// What is said of a denial.
+/// What is said of a denial, and of an operation that was sent and has no answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Denial<'a> {
-    /// The reason code.
-    pub reason: &'a str,
+    /// Why.
+    pub reason: Reason,
     /// Under which the operator finds the rest.
     pub decision: &'a DecisionId,
+    /// What else the caller may know: a sentence, without anything the caller sent.
+    pub detail: Option<&'a str>,
+    /// Where the operation travels instead.
+    pub address: Option<&'a str>,
+}
+
+impl<'a> Denial<'a> {
+    /// A denial of which nothing else is said.
+    pub const fn of(reason: Reason, decision: &'a DecisionId) -> Self {
+        Self { reason, decision, detail: None, address: None }
+    }
 }
 
 /// What is said of a question to a person.
@@ -76,16 +87,48 @@ pub fn denied(
     id: &Id,
     denial: &Denial<'_>,
 ) -> Answer {
-    let text = format!(
-        "Denied by Carnet: {}. Decision {}. Repeating the same call will not help.",
-        denial.reason, denial.decision
-    );
-    let facts = json!({ "reason": denial.reason, "decision": denial.decision });
+    let text = told(denial);
+    let mut facts = json!({ "reason": denial.reason, "decision": denial.decision });
+    if let Some(address) = denial.address {
+        facts["address"] = address.into();
+    }
     if method == "tools/call" {
         return tool_error(revision, has_output_schema, id, &text, facts);
     }
-    let error = json!({ "code": DENIED_CODE, "message": "denied", "data": facts });
+    let error = json!({ "code": DENIED_CODE, "message": text, "data": facts });
     failure(200, Some(id), error)
+}
+
+/// What happened, in words: only what was refused is called denied, and only what surely was not
+/// sent is said to be so.
+fn told(denial: &Denial<'_>) -> String {
+    let Denial { reason, decision, detail, address } = denial;
+    let what = match reason {
+        Reason::OutcomeUnknown => "Carnet has no answer",
+        Reason::AnswerWithheld => "Carnet withholds the answer",
+        Reason::UpstreamFailed => "Carnet could not reach or understand the server",
+        _ => "Denied by Carnet",
+    };
+    let detail = match address {
+        Some(address) => format!(" It travels on {address}."),
+        None => detail.map(|detail| format!(" {detail}")).unwrap_or_default(),
+    };
+    let advice = match reason {
+        Reason::OutcomeUnknown => {
+            "It was sent; whether it was carried out is not known. Find that out before you make \
+             the call again."
+        }
+        Reason::AnswerWithheld => {
+            "It was sent and the server answered: making the call again may do it twice."
+        }
+        Reason::UpstreamFailed
+        | Reason::SnapshotStale
+        | Reason::LedgerUnavailable
+        | Reason::ControlUnavailable
+        | Reason::QuestionsPending => "Try again later.",
+        _ => "Repeating the same call will not help.",
+    };
+    format!("{what}: {reason}.{detail} Decision {decision}. {advice}")
 }
 
 /// The answer to a `method` that a person must approve first.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use carnet_core::{Digest, OperationKind};
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value, json};
 
@@ -125,9 +126,13 @@ impl Schema {
         }
         let Some(validator) = &self.validator else { return Ok(()) };
         let instance = Value::Object(arguments.clone());
-        validator.validate(&instance).map_err(|error| ArgumentError {
-            at: pointer(error.instance_path()),
-            rule: quoted(error.kind().keyword()),
+        validator.validate(&instance).map_err(|error| {
+            let mut at = pointer(error.instance_path());
+            // What is missing has no place of its own; its name is the reviewer's.
+            if let ValidationErrorKind::Required { property: Value::String(name) } = error.kind() {
+                at = format!("{at}/{}", pointer(name));
+            }
+            ArgumentError { at, rule: quoted(error.kind().keyword()) }
         })
     }
 

@@ -75,7 +75,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use carnet_core::{ApprovalId, DecisionId};
+    use carnet_core::{ApprovalId, DecisionId, Reason};
     use carnet_gateway::mcp::codec::{
         Ask, Capabilities, Denial, Id, Message, Revision, Sender, asked, denied, read_message,
     };
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_denial_a_result_and_a_servers_own_question_are_not_waited_for() {
         let decision = DecisionId::from_bits(1);
-        let denial = Denial { reason: "not_covered", decision: &decision };
+        let denial = Denial::of(Reason::NotCovered, &decision);
         for method in ["tools/call", "prompts/get"] {
             let answer = denied(Revision::V2025_11_25, method, false, &Id::Number(1), &denial);
             assert_eq!(Pending::of(&response(answer.body)), None);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::agent::mcp::{EventStream, Reply};
 use crate::cli::connect::ask::Pending;
 use crate::cli::connect::bridge::{Bridge, Flight, Mode, Question, lock, with_id};
-use crate::cli::connect::failure::{Failure, reason};
+use crate::cli::connect::failure::{Failure, told};
 use crate::cli::connect::headers;
 use crate::cli::connect::link::{Link, McpSession, Opening};
 use crate::cli::connect::offers::Route;
@@ -306,8 +306,7 @@ fn response_to(id: &Id, message: Message) -> Result<Response, Failure> {
 
 /// The path an operation travels on, where the gateway says that it is another.
 fn wrong_path(response: &Response) -> Option<Path> {
-    let reason = reason(response)?;
-    let address = reason.strip_prefix(WRONG_PATH)?;
+    let address = told(response).filter(|told| told.reason == WRONG_PATH)?.address?;
     let is_on = |path: &Path| address.contains(&format!("/{path}/mcp/"));
     Path::ALL.into_iter().find(is_on)
 }

@@ -49,7 +49,8 @@ impl Failure {
         match &response.outcome {
             Outcome::Failure(error) => Self {
                 code: error.code,
-                reason: reason(response).unwrap_or_else(|| "server_error".to_owned()),
+                reason: told(response)
+                    .map_or_else(|| "server_error".to_owned(), |told| told.reason),
                 message: error.message.clone(),
             },
             Outcome::Result(_) => {
@@ -66,22 +67,27 @@ impl Failure {
     }
 }
 
-/// The reason code in an error of the gateway.
-pub(crate) fn reason(response: &Response) -> Option<String> {
+/// What an error of the gateway says for machines.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Told {
+    /// The reason code.
+    pub(crate) reason: String,
+    /// Where the operation travels, where that is elsewhere.
+    pub(crate) address: Option<String>,
+}
+
+/// What the gateway says in an error of its own.
+pub(crate) fn told(response: &Response) -> Option<Told> {
     #[derive(Deserialize)]
     struct Denied {
         error: Facts,
     }
     #[derive(Deserialize)]
     struct Facts {
-        data: Reason,
-    }
-    #[derive(Deserialize)]
-    struct Reason {
-        reason: String,
+        data: Told,
     }
     let denied: Denied = serde_json::from_slice(response.bytes()).ok()?;
-    Some(denied.error.data.reason)
+    Some(denied.error.data)
 }
 
 impl From<SendError> for Failure {

@@ -1,6 +1,6 @@
 //! Our own answers.
 
-use carnet_core::{ApprovalId, DecisionId};
+use carnet_core::{ApprovalId, DecisionId, Reason};
 use serde_json::json;
 
 use super::value;
@@ -11,7 +11,7 @@ use crate::mcp::codec::{
 
 fn denial(revision: Revision, method: &str, has_output_schema: bool) -> serde_json::Value {
     let decision = DecisionId::from_bits(7);
-    let denial = Denial { reason: "not_covered", decision: &decision };
+    let denial = Denial::of(Reason::NotCovered, &decision);
     let answer = denied(revision, method, has_output_schema, &Id::Number(3), &denial);
     assert_eq!(answer.status, 200);
     value(&answer.body)

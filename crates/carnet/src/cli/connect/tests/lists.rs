@@ -114,8 +114,9 @@ async fn a_cursor_nobody_gave_is_refused() {
 async fn a_method_no_list_tells_of_follows_the_gateway_to_its_path() {
     use crate::agent::fixture::Said;
     let mut client = Client::open("2025-11-25").await;
-    let reason = "wrong_path (it travels on http://127.0.0.1:1/write/mcp/desk)";
-    let error = json!({ "code": 40300, "message": "denied", "data": { "reason": reason } });
+    let address = "http://127.0.0.1:1/write/mcp/desk";
+    let data = json!({ "reason": "wrong_path", "address": address });
+    let error = json!({ "code": 40300, "message": "denied", "data": data });
     client.carnet.set(|state| state.script.push(Said::Error(error)));
     let answer = client.ask(1, "logging/setLevel", json!({ "level": "info" })).await;
     assert_eq!(answer["result"]["path"], "write");
