@@ -71,7 +71,7 @@ pub use intent::{
 pub use lifecycle::{Effect, Lifecycle, TransitionError};
 pub use lock::{Lock, LockEvent, LockState, LockTarget};
 pub use name::{ActionName, AgentName, NameError, PolicyId, ResourceName, UserName};
-pub use operation::{Arguments, ArgumentsError, Operation, OperationError};
+pub use operation::{Arguments, ArgumentsError, Operation, OperationError, is_reserved_name};
 pub use path::{Path, PathError};
 pub use permit::{Attempt, Decided, Permit, Refused, decide};
 pub use policy::{

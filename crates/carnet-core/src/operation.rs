@@ -10,6 +10,15 @@ pub(crate) const ARGUMENT_DEPTH_MAX: usize = 32;
 /// The most members and elements in one call's arguments, at all levels together.
 const ARGUMENT_NODES_MAX: usize = 4096;
 
+/// What names begin with that a JSON reader does not read as names: what stands under them would
+/// be read again, as something else than was decided on.
+const RESERVED_NAMES: &str = "$serde_json::private::";
+
+/// Whether a member must not be named `name`, at any depth.
+pub fn is_reserved_name(name: &str) -> bool {
+    name.starts_with(RESERVED_NAMES)
+}
+
 /// The arguments of one call: a JSON object within bounds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
@@ -24,6 +33,9 @@ pub enum ArgumentsError {
     /// Too many members and elements.
     #[error("the arguments have more than {ARGUMENT_NODES_MAX} members and elements")]
     TooMany,
+    /// A name that means something else to a JSON reader than a name.
+    #[error("a member of the arguments has a reserved name: use another")]
+    Reserved,
 }
 
 fn count_nodes(value: &Value, depth: usize) -> Result<usize, ArgumentsError> {
@@ -32,7 +44,12 @@ fn count_nodes(value: &Value, depth: usize) -> Result<usize, ArgumentsError> {
     }
     let children: &mut dyn Iterator<Item = &Value> = match value {
         Value::Array(items) => &mut items.iter(),
-        Value::Object(members) => &mut members.values(),
+        Value::Object(members) => {
+            if members.keys().any(|name| is_reserved_name(name)) {
+                return Err(ArgumentsError::Reserved);
+            }
+            &mut members.values()
+        }
         _ => return Ok(1),
     };
     let mut nodes: usize = 1;

@@ -112,6 +112,9 @@ impl<'de> Visitor<'de> for Node<'_> {
             if name == TOML_DATE {
                 return Err(A::Error::custom("a date or time; write it as text, in quotes"));
             }
+            if crate::is_reserved_name(&name) {
+                return Err(A::Error::custom("a member has a reserved name; use another"));
+            }
             let member = members.next_value_seed(self.child()?)?;
             if object.contains_key(&name) {
                 let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();

@@ -126,7 +126,7 @@ async fn the_original_bytes_reach_the_upstream_unchanged() {
     let world = World::new().await;
     let session = world.agent.open(Path::Read, MIDDLE).await;
     let body = "{ \"params\":{ \"arguments\" : {\"id\":\"T-\\u0031\"},\n \"name\":\"get_ticket\",\
-        \"_meta\":{\"x\": 1.0e2}},\t\"method\":\"tools/call\",\"x-unknown\":[ ],\"id\":\"a b\",\
+        \"_meta\":{\"progressToken\": \"\\u0061\"}},\t\"method\":\"tools/call\", \"id\":\"a b\",\
         \"jsonrpc\":\"2.0\"} ";
     let answer = session.draft("POST", body).send().await;
     assert_eq!(answer.said(), "done", "{}", answer.text());
@@ -136,7 +136,7 @@ async fn the_original_bytes_reach_the_upstream_unchanged() {
 #[tokio::test]
 async fn the_answer_comes_back_as_the_server_wrote_it() {
     let world = World::new().await;
-    const ANSWER: &str = r#"{ "jsonrpc":"2.0", "id":1, "x":[1.0], "result":{"content":[] } }"#;
+    const ANSWER: &str = r#"{ "jsonrpc":"2.0", "id":1, "result":{"content":[] , "x":[1.0] } }"#;
     world.server.on("tools/call", |_| Act::Json(ANSWER.into()));
     let answer = world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).send().await;
     assert_eq!(answer.text(), ANSWER);

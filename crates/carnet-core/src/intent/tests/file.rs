@@ -213,3 +213,19 @@ fn a_binding_in_code_with_its_ends_exchanged_matches_nothing() {
     let binding = Binding::Range { min: number(5), max: number(1) };
     assert!(binding.check(&json!(3), None).is_err() && binding.validate().is_err());
 }
+
+#[test]
+fn a_name_that_a_json_reader_reserves_is_refused_at_any_depth() {
+    for name in ["RawValue", "Number", "x"] {
+        let name = format!("$serde_json::private::{name}");
+        let text = format!(r#"{{"where":{{"a":{{"equals":{{"{name}":"1"}}}}}}}}"#);
+        let mut reader = serde_json::Deserializer::from_str(&text);
+        let error = crate::intent::tree::read(&mut reader).unwrap_err();
+        assert!(error.to_string().contains("reserved"), "{error}");
+        let nested = serde_json::json!({ "a": [{ name.clone(): "1" }] });
+        for arguments in [serde_json::json!({ name: "1" }), nested] {
+            let serde_json::Value::Object(arguments) = arguments else { panic!() };
+            assert!(crate::Arguments::try_from(arguments).is_err());
+        }
+    }
+}

@@ -88,10 +88,13 @@ pub fn denied(
     denial: &Denial<'_>,
 ) -> Answer {
     let text = told(denial);
-    let mut facts = json!({ "reason": denial.reason, "decision": denial.decision });
+    let mut facts = Map::new();
+    facts.insert("reason".to_owned(), json!(denial.reason));
+    facts.insert("decision".to_owned(), json!(denial.decision));
     if let Some(address) = denial.address {
-        facts["address"] = address.into();
+        facts.insert("address".to_owned(), address.into());
     }
+    let facts = Value::Object(facts);
     if method == "tools/call" {
         return tool_error(revision, has_output_schema, id, &text, facts);
     }

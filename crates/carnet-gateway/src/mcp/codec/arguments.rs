@@ -10,7 +10,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value, json};
 
 use super::cost;
-use super::json::quoted;
+use super::json::{folded, quoted};
 use super::pin::pin;
 
 /// The longest schema, as it is written compactly.
@@ -64,6 +64,8 @@ pub struct Schema {
     validator: Option<Validator>,
     depth_max: usize,
     declared: BTreeSet<String>,
+    /// What the names are looked up in.
+    source: Value,
 }
 
 impl fmt::Debug for Schema {
@@ -85,7 +87,8 @@ impl Schema {
             OperationKind::Prompt => Self::compile(&prompt_schema(definition)?),
             OperationKind::Resource | OperationKind::Method => {
                 let depth_max = cost::ARGUMENT_DEPTH_MAX;
-                Ok(Self { validator: None, depth_max, declared: BTreeSet::new() })
+                let (declared, source) = (BTreeSet::new(), Value::Null);
+                Ok(Self { validator: None, depth_max, declared, source })
             }
         }
     }
@@ -113,7 +116,7 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
             .build(&schema)
             .map_err(|error| SchemaError::Uncompilable { at: pointer(error.schema_path()) })?;
-        Ok(Self { validator: Some(validator), depth_max, declared })
+        Ok(Self { validator: Some(validator), depth_max, declared, source: schema })
     }
 
     /// Whether `arguments` fit; if not, the first rule they break.
@@ -126,6 +129,9 @@ impl Schema {
         }
         let Some(validator) = &self.validator else { return Ok(()) };
         let instance = Value::Object(arguments.clone());
+        if let Some(at) = misnamed(&self.source, &instance) {
+            return Err(ArgumentError { at: pointer(&at), rule: "properties".to_owned() });
+        }
         validator.validate(&instance).map_err(|error| {
             let mut at = pointer(error.instance_path());
             // What is missing has no place of its own; its name is the reviewer's.
@@ -155,6 +161,37 @@ fn over(value: &Value, levels: usize, nodes_left: &mut usize) -> Option<&'static
     match value {
         Value::Array(items) => items.iter().find_map(|item| over(item, below, nodes_left)),
         Value::Object(members) => members.values().find_map(|item| over(item, below, nodes_left)),
+        _ => None,
+    }
+}
+
+/// Where `value` has a name that differs from a declared one only in case: a reader that folds case
+/// takes it for the declared one, and neither a binding nor a policy on that one would see it.
+fn misnamed(schema: &Value, value: &Value) -> Option<String> {
+    match value {
+        Value::Object(members) => {
+            let properties = schema.get("properties").and_then(Value::as_object)?;
+            let undeclared: BTreeSet<String> = members
+                .keys()
+                .filter(|name| !properties.contains_key(*name))
+                .map(|name| folded(name))
+                .collect();
+            let is_alike =
+                |name: &String| !undeclared.is_empty() && undeclared.contains(&folded(name));
+            if let Some(name) = properties.keys().find(|name| is_alike(name)) {
+                return Some(format!("/{name}"));
+            }
+            members.iter().find_map(|(name, member)| {
+                misnamed(properties.get(name)?, member).map(|at| format!("/{name}{at}"))
+            })
+        }
+        Value::Array(items) => {
+            let inner = schema.get("items")?;
+            items
+                .iter()
+                .enumerate()
+                .find_map(|(index, item)| misnamed(inner, item).map(|at| format!("/{index}{at}")))
+        }
         _ => None,
     }
 }

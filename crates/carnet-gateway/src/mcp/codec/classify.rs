@@ -153,6 +153,7 @@ impl Params<'_> {
     fn completion(&self) -> Result<Call, Refusal> {
         self.only(&["ref", "argument", "context"], false)?;
         let reference = self.object("ref")?;
+        self.closed("/params/ref", &reference, &["type", "name", "uri"])?;
         let (kind, target) = match reference.get("type").and_then(Value::as_str) {
             Some(kind @ "ref/prompt") => (kind, reference.get("name")),
             Some(kind @ "ref/resource") => (kind, reference.get("uri")),
@@ -161,6 +162,7 @@ impl Params<'_> {
         let target = target.filter(|target| target.is_string());
         let target = target.ok_or_else(|| self.refuse("/params/ref", "names nothing"))?;
         let argument = self.object("argument")?;
+        self.closed("/params/argument", &argument, &["name", "value"])?;
         let member = |name: &str| argument.get(name).filter(|value| value.is_string()).cloned();
         let (Some(name), Some(value)) = (member("name"), member("value")) else {
             return Err(self.refuse("/params/argument", "is not a name and a value"));
@@ -246,6 +248,9 @@ impl Params<'_> {
             self.only(&["uri"], false)?;
             self.uri()?;
         }
+        if item == "logging.setLevel" {
+            self.only(&["level"], false)?;
+        }
         let mut arguments = self.params.clone();
         arguments.remove("_meta");
         Ok(Call::method(item, arguments))
@@ -276,6 +281,19 @@ impl Params<'_> {
             return Ok(());
         }
         Err(self.refuse("/params", UNKNOWN))
+    }
+
+    /// The same for an object within the parameters.
+    fn closed(
+        &self,
+        at: &str,
+        members: &Map<String, Value>,
+        names: &[&str],
+    ) -> Result<(), Refusal> {
+        match members.keys().all(|name| names.contains(&name.as_str())) {
+            true => Ok(()),
+            false => Err(self.refuse(at, UNKNOWN)),
+        }
     }
 
     fn retry(&self) -> Result<Option<Retry>, Refusal> {

@@ -1,9 +1,11 @@
 //! Strict JSON: one reading for every reader, or none.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
+use carnet_core::is_reserved_name;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -23,6 +25,16 @@ pub enum Numbers {
     Any,
 }
 
+/// Which names may stand side by side in one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Only those that differ in more than case: a reader that folds case takes two that do not for
+    /// one, and so reads another message than was decided on.
+    Folded,
+    /// Any two that differ: for what is passed on and never decided on.
+    Exact,
+}
+
 /// The bounds of one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -34,15 +46,27 @@ pub struct Limits {
     pub nodes_max: usize,
     /// Which numbers are read.
     pub numbers: Numbers,
+    /// Which names are read.
+    pub names: Names,
 }
 
 impl Limits {
     /// The bounds of what an agent sends.
-    pub const REQUEST: Self =
-        Self { bytes_max: 1 << 20, depth_max: 64, nodes_max: 1 << 16, numbers: Numbers::Safe };
+    pub const REQUEST: Self = Self {
+        bytes_max: 1 << 20,
+        depth_max: 64,
+        nodes_max: 1 << 16,
+        numbers: Numbers::Safe,
+        names: Names::Folded,
+    };
     /// The bounds of what a server sends.
-    pub const ANSWER: Self =
-        Self { bytes_max: 16 << 20, depth_max: 96, nodes_max: 1 << 20, numbers: Numbers::Any };
+    pub const ANSWER: Self = Self {
+        bytes_max: 16 << 20,
+        depth_max: 96,
+        nodes_max: 1 << 20,
+        numbers: Numbers::Any,
+        names: Names::Exact,
+    };
 }
 
 /// Why a text is not read. The text itself is never part of the message, member names excepted.
@@ -83,6 +107,18 @@ pub enum JsonError {
     /// A member is named twice, so that two readers may see two messages.
     #[error("the member `{name}` is there twice in one object: send it once")]
     Duplicate {
+        /// The name, cut short and escaped.
+        name: String,
+    },
+    /// Two names of one object differ only in case, so that two readers may see two messages.
+    #[error("`{name}` and another member of one object differ only in case: send one of them")]
+    Alike {
+        /// The later name, cut short and escaped.
+        name: String,
+    },
+    /// A name that means something else to a JSON reader than a name.
+    #[error("the member name `{name}` is reserved: use another")]
+    Reserved {
         /// The name, cut short and escaped.
         name: String,
     },
@@ -158,6 +194,20 @@ impl Reading<'_> {
         Ok(())
     }
 
+    fn check_name<E: serde::de::Error>(
+        &self,
+        name: &str,
+        seen: &mut HashSet<String>,
+    ) -> Result<(), E> {
+        if is_reserved_name(name) {
+            return Err(self.refuse(JsonError::Reserved { name: quoted(name) }));
+        }
+        if self.limits.names == Names::Folded && !seen.insert(folded(name)) {
+            return Err(self.refuse(JsonError::Alike { name: quoted(name) }));
+        }
+        Ok(())
+    }
+
     fn number<E: serde::de::Error>(&self, number: Number) -> Result<Value, E> {
         if self.limits.numbers == Numbers::Safe && !is_safe(&number) {
             return Err(self.refuse(JsonError::Number));
@@ -174,6 +224,17 @@ pub(crate) fn is_safe(number: &Number) -> bool {
 /// A name as it may stand in an error: short, and with nothing a terminal would act on.
 pub(crate) fn quoted(name: &str) -> String {
     name.chars().take(QUOTED_CHARS_MAX).flat_map(char::escape_debug).collect()
+}
+
+/// A name as readers that ignore case compare it: simple case folding and more, U+017F and U+212A
+/// included.
+pub(super) fn folded(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    // Some letters meet in their capital, some in their small form: both ways make one of them.
+    let small = name.chars().flat_map(char::to_lowercase);
+    small.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -248,11 +309,13 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let child = self.child()?;
         let mut members = Map::new();
+        let mut seen = HashSet::new();
         while let Some(name) = access.next_key::<String>()? {
             if members.contains_key(&name) {
                 let name = quoted(&name);
                 return Err(self.reading.refuse(JsonError::Duplicate { name }));
             }
+            self.reading.check_name(&name, &mut seen)?;
             let value = access.next_value_seed(child)?;
             members.insert(name, value);
         }

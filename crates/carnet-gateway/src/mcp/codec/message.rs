@@ -159,7 +159,7 @@ pub fn read_message(bytes: Bytes, sender: Sender) -> Result<Message, Refusal> {
         Value::Array(_) => return Err(Refusal::Request("batches are not carried: send one")),
         _ => return Err(Refusal::Request("it is not an object")),
     };
-    if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+    if members.remove("jsonrpc").as_ref().and_then(Value::as_str) != Some("2.0") {
         return Err(Refusal::Request("`jsonrpc` is not \"2.0\""));
     }
     let answers = members.contains_key("result") || members.contains_key("error");
@@ -189,7 +189,9 @@ fn asking(
             return Err(Refusal::params(Revision::V2025_06_18, "/params", rule));
         }
     };
-    match members.get("id").map(Id::of) {
+    let id = members.remove("id");
+    closed(&members)?;
+    match id.as_ref().map(Id::of) {
         None => Ok(Message::Notification(Notification { method, params, bytes })),
         Some(Some(id)) => Ok(Message::Request(Request { id, method, params, bytes })),
         Some(None) => Err(Refusal::Request("`id` is neither a short text nor a safe integer")),
@@ -203,29 +205,45 @@ fn answering(
 ) -> Result<Message, Refusal> {
     let outcome = match (members.remove("result"), members.remove("error")) {
         (Some(Value::Object(result)), None) => Outcome::Result(result),
-        (None, Some(Value::Object(error))) => Outcome::Failure(failure(&error)?),
+        (None, Some(Value::Object(error))) => Outcome::Failure(failure(error, sender)?),
         (Some(_), Some(_)) => {
             return Err(Refusal::Request("it has both a result and an error"));
         }
         _ => return Err(Refusal::Request("its outcome is not an object")),
     };
+    let id = members.remove("id");
+    closed(&members)?;
     // JSON-RPC has a server that could not read the id answer with null.
     let may_lack = sender == Sender::Server && matches!(outcome, Outcome::Failure(_));
-    let id = match members.get("id") {
+    let id = match id {
         None | Some(Value::Null) if may_lack => None,
         Some(value) => Some(
-            Id::of(value).ok_or(Refusal::Request("`id` is neither a short text nor an integer"))?,
+            Id::of(&value)
+                .ok_or(Refusal::Request("`id` is neither a short text nor an integer"))?,
         ),
         None => return Err(Refusal::Request("an answer without `id`")),
     };
     Ok(Message::Response(Response { id, outcome, bytes }))
 }
 
-fn failure(error: &Map<String, Value>) -> Result<Failure, Refusal> {
-    let code = error.get("code").and_then(Value::as_i64);
-    let message = error.get("message").and_then(Value::as_str);
+/// Refuses what is left of a message when its members were taken out. What folds case would read
+/// `Method` beside `method`, and the later one.
+fn closed(rest: &Map<String, Value>) -> Result<(), Refusal> {
+    match rest.keys().next() {
+        Some(name) => Err(Refusal::member(name)),
+        None => Ok(()),
+    }
+}
+
+fn failure(mut error: Map<String, Value>, sender: Sender) -> Result<Failure, Refusal> {
+    let code = error.remove("code").as_ref().and_then(Value::as_i64);
+    let message = error.remove("message");
+    error.remove("data");
+    if sender == Sender::Client {
+        closed(&error)?;
+    }
     match (code, message) {
-        (Some(code), Some(message)) => Ok(Failure { code, message: message.to_owned() }),
+        (Some(code), Some(Value::String(message))) => Ok(Failure { code, message }),
         _ => Err(Refusal::Request("an error without an integer `code` and a text `message`")),
     }
 }

@@ -54,7 +54,7 @@ pub use difference::{Change, Difference, difference};
 pub use fuzz::fuzz_jsonrpc;
 pub use headers::{Verified, revision_of, verify};
 pub use input::{Capabilities, InputRequest, ResultKind, Retry, result_kind};
-pub use json::{Document, JsonError, Limits, Numbers, read};
+pub use json::{Document, JsonError, Limits, Names, Numbers, read};
 pub use list::{Filtered, Item, ListError, ListKind, filter};
 pub use message::{
     Failure, Id, Message, Notification, Outcome, Request, Response, Sender, read_message,

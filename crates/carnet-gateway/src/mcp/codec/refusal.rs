@@ -14,6 +14,12 @@ pub enum Refusal {
     /// Not a JSON-RPC 2.0 message.
     #[error("not a JSON-RPC 2.0 message: {0}")]
     Request(&'static str),
+    /// A member that is not one of a JSON-RPC 2.0 message.
+    #[error("not a JSON-RPC 2.0 message: `{name}` is not one of its members: leave it out")]
+    Member {
+        /// The name, cut short and escaped.
+        name: String,
+    },
     /// No such method in this revision, in this direction, of this shape.
     #[error("no such method in {revision}")]
     Method {
@@ -59,6 +65,10 @@ impl Refusal {
         Self::Params { revision, at: at.into(), rule }
     }
 
+    pub(crate) fn member(name: &str) -> Self {
+        Self::Member { name: quoted(name) }
+    }
+
     pub(crate) fn header(header: impl Into<String>, rule: &'static str) -> Self {
         Self::Header { header: header.into(), rule }
     }
@@ -71,7 +81,7 @@ impl Refusal {
     pub const fn code(&self) -> i64 {
         match self {
             Self::Parse(_) => -32700,
-            Self::Request(_) => -32600,
+            Self::Request(_) | Self::Member { .. } => -32600,
             Self::Method { .. } | Self::NotCarried { .. } => -32601,
             Self::Params { .. } => -32602,
             Self::Header { .. } => -32020,
@@ -82,7 +92,11 @@ impl Refusal {
     /// The HTTP status.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Parse(_) | Self::Request(_) | Self::Header { .. } | Self::Version { .. } => 400,
+            Self::Parse(_)
+            | Self::Request(_)
+            | Self::Member { .. }
+            | Self::Header { .. }
+            | Self::Version { .. } => 400,
             Self::Method { revision } | Self::NotCarried { revision, .. } => {
                 revision.method_unknown_status()
             }
@@ -94,7 +108,7 @@ impl Refusal {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Parse(_) => "message_unreadable",
-            Self::Request(_) => "message_malformed",
+            Self::Request(_) | Self::Member { .. } => "message_malformed",
             Self::Method { .. } => "method_unknown",
             Self::NotCarried { .. } => "method_not_carried",
             Self::Params { .. } => "params_invalid",

@@ -39,9 +39,69 @@ fn only_a_servers_error_may_lack_an_id() {
 }
 
 #[test]
-fn members_nobody_knows_survive_in_the_original_bytes() {
-    let text = r#"{ "x-trace" : [1, 2 ], "jsonrpc":"2.0","id":"a","method":"ping" }"#;
+fn a_member_that_is_not_of_the_envelope_is_refused_and_named() {
+    let cases = [
+        (r#"{ "x-trace" : [1, 2 ], "jsonrpc":"2.0","id":"a","method":"ping" }"#, "x-trace"),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{},"params":{}}"#, "params"),
+        (r#"{"jsonrpc":"2.0","method":"notifications/initialized","meta":1}"#, "meta"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","Param\u0073":{}}"#, "Params"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","Param\u017f":{}}"#, "Paramſ"),
+    ];
+    for (text, name) in cases {
+        for sender in [Sender::Client, Sender::Server] {
+            let refusal = read(text, sender).unwrap_err();
+            assert_eq!((refusal.code(), refusal.status()), (-32600, 400), "{text}");
+            assert!(refusal.to_string().contains(&format!("`{name}`")), "{refusal}");
+        }
+    }
+    let error = r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m","more":1}}"#;
+    assert!(read(error, Sender::Client).is_err());
+    assert!(read(error, Sender::Server).is_ok());
+}
+
+#[test]
+fn what_goes_on_is_the_original_bytes() {
+    let text = r#"{ "method" : "ping", "jsonrpc":"2.0","id":"a" }"#;
     assert_eq!(request(text).bytes(), text.as_bytes());
+}
+
+#[test]
+fn two_names_that_differ_only_in_case_are_refused_from_an_agent_at_any_depth() {
+    let pairs = [
+        ("path", "Path"),
+        ("path", "PATH"),
+        ("class", "cla\u{17f}s"),
+        ("key", "\u{212a}ey"),
+        ("stra\u{df}e", "STRA\u{1e9e}E"),
+        ("\u{3b8}", "\u{3f4}"),
+    ];
+    for (one, other) in pairs {
+        for holder in [r#"{"name":"t",@}"#, r#"{"arguments":{@}}"#, r#"{"arguments":{"a":[{@}]}}"#]
+        {
+            let holder = holder.replace('@', &format!(r#""{one}":1,"{other}":2"#));
+            let text =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{holder}}}"#);
+            let refusal = read(&text, Sender::Client).unwrap_err();
+            assert!(refusal.to_string().contains("differ only in case"), "{text}: {refusal}");
+        }
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"{one}":1,"{other}":2}}}}"#);
+        assert!(read(&text, Sender::Server).is_ok(), "a server's result keeps its names");
+    }
+}
+
+#[test]
+fn a_name_that_a_json_reader_reserves_is_refused_at_any_depth_from_anyone() {
+    for name in ["RawValue", "Number", "x"] {
+        let name = format!("$serde_json::private::{name}");
+        for holder in [r#"{@}"#, r#"{"arguments":{@}}"#, r#"{"arguments":{"a":[{@}]}}"#] {
+            let holder = holder.replace('@', &format!(r#""{name}":"{{}}""#));
+            let asked =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{holder}}}"#);
+            assert!(read(&asked, Sender::Client).is_err(), "{asked}");
+            let said = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{holder}}}"#);
+            assert!(read(&said, Sender::Server).is_err(), "{said}");
+        }
+    }
 }
 
 #[test]
@@ -150,4 +210,34 @@ fn capabilities_are_read_as_the_revisions_write_them() {
     assert_eq!(of(json!({ "elicitation": {} })), form);
     let url = Capabilities { elicits_url: true, ..Capabilities::default() };
     assert_eq!(of(json!({ "elicitation": { "url": {} } })), url);
+}
+
+#[test]
+fn a_parameter_that_only_looks_like_a_known_one_is_refused() {
+    let cases = [
+        ("tools/call", json!({ "name": "t", "Arguments": {} })),
+        ("tools/call", json!({ "Name": "t" })),
+        ("resources/read", json!({ "URI": "desk://a" })),
+        ("prompts/get", json!({ "name": "p", "argument\u{17f}": {} })),
+        ("logging/setLevel", json!({ "level": "info", "more": 1 })),
+        ("logging/setLevel", json!({ "Level": "info" })),
+        (
+            "completion/complete",
+            json!({
+                "ref": { "type": "ref/prompt", "name": "p", "more": 1 },
+                "argument": { "name": "a", "value": "" },
+            }),
+        ),
+        (
+            "completion/complete",
+            json!({
+                "ref": { "type": "ref/prompt", "name": "p" },
+                "argument": { "name": "a", "value": "", "more": 1 },
+            }),
+        ),
+    ];
+    for (method, params) in cases {
+        let refusal = decided(Revision::V2025_06_18, Sender::Client, method, params.clone());
+        assert!(refusal.is_err(), "{method} {params}");
+    }
 }

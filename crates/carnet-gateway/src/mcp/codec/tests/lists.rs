@@ -22,8 +22,8 @@ fn tools(text: &str, revision: Revision, names: &[&str]) -> Result<Filtered, Lis
 #[test]
 fn every_byte_outside_the_removed_items_survives() {
     let before = r#"{ "jsonrpc":"2.0", "id" : 1,"result":{"x":[ 1.0 ,"\u0041"], "tools": [ {"name":"a" , "n":1e2}, {"name":"b"},
-      {"z":9007199254740993,"name":"c"} ] , "nextCursor":"p2" }, "y":null}"#;
-    let after = r#"{ "jsonrpc":"2.0", "id" : 1,"result":{"x":[ 1.0 ,"\u0041"], "tools": [{"name":"a" , "n":1e2},{"z":9007199254740993,"name":"c"}] , "nextCursor":"p2" }, "y":null}"#;
+      {"z":9007199254740993,"name":"c"} ] , "nextCursor":"p2", "y":null } }"#;
+    let after = r#"{ "jsonrpc":"2.0", "id" : 1,"result":{"x":[ 1.0 ,"\u0041"], "tools": [{"name":"a" , "n":1e2},{"z":9007199254740993,"name":"c"}] , "nextCursor":"p2", "y":null } }"#;
     let filtered = tools(before, Revision::V2025_11_25, &["a", "c"]).unwrap();
     assert_eq!(filtered.bytes, after);
     assert_eq!((filtered.kept, filtered.removed), (2, 1));

@@ -102,3 +102,29 @@ fn a_schemas_own_name_does_not_move_its_references() {
     let schema = Schema::compile(&schema).unwrap();
     assert_eq!(schema.check(&object(json!({ "a": 4 }))).unwrap_err().at, "/a");
 }
+
+#[test]
+fn an_argument_that_only_looks_like_a_declared_one_does_not_fit() {
+    let within = json!({ "properties": { "key": { "type": "string" } } });
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "path": { "type": "string" },
+            "inner": within,
+            "many": { "type": "array", "items": within },
+            "free": { "type": "object" },
+        },
+    });
+    let schema = Schema::compile(&schema).unwrap();
+    let refused = [
+        json!({ "Path": "/etc/passwd" }),
+        json!({ "inner": { "\u{212a}ey": "v" } }),
+        json!({ "many": [{ "key": "v" }, { "KEY": "v" }] }),
+    ];
+    for arguments in refused {
+        assert_eq!(schema.check(&object(arguments)).unwrap_err().rule, "properties");
+    }
+    for arguments in [json!({ "path": "a", "other": "b" }), json!({ "free": { "Path": 1 } })] {
+        assert!(schema.check(&object(arguments)).is_ok());
+    }
+}

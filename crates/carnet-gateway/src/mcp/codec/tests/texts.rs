@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::mcp::codec::{JsonError, Limits, Numbers, read};
+use crate::mcp::codec::{JsonError, Limits, Names, Numbers, read};
 
 fn refused(text: &[u8]) -> JsonError {
     read(Bytes::copy_from_slice(text), &Limits::REQUEST).unwrap_err()
@@ -19,7 +19,8 @@ fn a_member_named_twice_is_refused_at_any_level() {
 
 #[test]
 fn the_bounds_hold_exactly() {
-    let limits = Limits { bytes_max: 40, depth_max: 3, nodes_max: 6, numbers: Numbers::Safe };
+    let (numbers, names) = (Numbers::Safe, Names::Exact);
+    let limits = Limits { bytes_max: 40, depth_max: 3, nodes_max: 6, numbers, names };
     let read = |text: &str| read(Bytes::copy_from_slice(text.as_bytes()), &limits).map(|_| ());
     assert_eq!(read("[[[1]]]"), Ok(()));
     assert_eq!(read("[[[[]]]]"), Err(JsonError::TooDeep { depth_max: 3 }));
