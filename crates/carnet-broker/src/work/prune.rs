@@ -24,6 +24,8 @@ impl Broker {
     async fn prune_some(&self, kind: Kind) -> Result<bool, BrokerError> {
         let page = self.store.list(kind, None, REMOVED_MAX).await?;
         let listed = page.len();
+        // What was written a moment ago is known to be there only once it was followed.
+        self.settle_in(self.store.revision().await?).await?;
         let old: Vec<Record> =
             page.into_iter().take_while(|record| self.is_old(&record.key)).collect();
         if old.is_empty() || self.is_holding() {
