@@ -210,7 +210,7 @@ impl Gateway {
         }
         match &received.session {
             Some(session) => {
-                self.relay_one(session, &received, method, notification.bytes().clone()).await
+                self.relay_one(session, &received, method, notification.bytes_on()).await
             }
             // Without a session there is nothing a notification could be about.
             None => body::empty(StatusCode::ACCEPTED),
@@ -227,7 +227,7 @@ impl Gateway {
         let known = session.zip(response.id.as_ref());
         match known.filter(|(session, id)| session.channel.was_passed_on(id)) {
             Some((session, _)) => {
-                self.relay_one(session, received, "answer", response.bytes().clone()).await
+                self.relay_one(session, received, "answer", response.bytes_on()).await
             }
             None => body::empty(StatusCode::BAD_REQUEST),
         }

@@ -1,14 +1,22 @@
 //! What a server asks of the client: an operation like any other. A person is never asked for it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use carnet_core::{Attempt, Decided, DecisionId, Operation, Permit, Reason, decide};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::codec::{Call, Classified, Request, ResultKind, Sender, classify, method, result_kind};
+use super::codec::{
+    Call, Classified, Request, ResultKind, Sender, Verified, classify, method, result_kind,
+};
 use super::exchange::Exchange;
+use super::upstream::Outbound;
 use crate::door::Passage;
 use crate::gateway::{Gateway, decision_id};
 use crate::record::{self, About, Outcome, Rejection};
+
+/// How long a server may take the answer to its ping.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Exchange {
     /// A request of the server's own goes on where it is permitted. Where not, the server is told
@@ -18,7 +26,11 @@ impl Exchange {
         let classified =
             classify(self.revision, Sender::Server, shape, &request.method, &request.params);
         let is_permitted = match classified {
-            Ok(Classified::Relay) => true,
+            // A ping asks for nothing, and what an agent would answer to it nobody decides on.
+            Ok(Classified::Relay) => {
+                self.answer_empty(request).await;
+                return None;
+            }
             Ok(Classified::Call(call)) => {
                 let bytes = request.bytes().clone();
                 self.may_ask(gateway, &call, &request.method, bytes).await
@@ -30,6 +42,17 @@ impl Exchange {
         }
         self.channel.decline(request).await;
         None
+    }
+
+    /// Answers a request of the server's that wants to know no more than that somebody is there.
+    async fn answer_empty(&self, request: &Request) {
+        let body = json!({ "jsonrpc": "2.0", "id": request.id, "result": {} });
+        let (bytes, headers) = (Bytes::from(body.to_string()), Verified::own(self.revision, ""));
+        let outbound = Outbound { bytes, id: None, headers: &headers, opens: false };
+        let sent = self.channel.link.send(outbound, self.revision);
+        if !matches!(tokio::time::timeout(ANSWER_TIMEOUT, sent).await, Ok(Ok(_))) {
+            tracing::debug!("the server did not take the answer to its ping");
+        }
     }
 
     /// Whether everything a result asks of the client is permitted. What is, may be answered.

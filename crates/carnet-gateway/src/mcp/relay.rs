@@ -246,7 +246,7 @@ async fn exchange_one(
     request: &Request,
 ) -> Result<Answered, Reason> {
     let outbound = Outbound {
-        bytes: request.bytes().clone(),
+        bytes: request.bytes_on(),
         id: Some(request.id.clone()),
         headers: &received.headers,
         opens: request.method == "initialize",

@@ -17,5 +17,6 @@ mod revocation;
 mod secrets;
 mod server;
 mod stdio;
+mod undecided;
 mod verdicts;
 mod world;

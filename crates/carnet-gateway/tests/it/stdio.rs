@@ -6,7 +6,7 @@ use std::sync::Arc;
 use carnet_core::{EffectClass, Path, Reach, Registered, Transport};
 use carnet_gateway::Credential;
 use carnet_gateway::mcp::codec::pin;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -195,6 +195,6 @@ async fn what_cannot_be_started_is_a_plain_refusal() {
     let answer = world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).send().await;
     assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
     assert!(!answer.text().contains("/no/such"), "where it is, is the operator's to know");
-    let opened = world.agent.initialize(Path::Read, MIDDLE, Value::Null).await;
+    let opened = world.agent.initialize(Path::Read, MIDDLE, json!({})).await;
     assert_eq!(opened.reason().as_deref(), Some("upstream_failed"));
 }

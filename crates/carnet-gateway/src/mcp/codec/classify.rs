@@ -9,6 +9,7 @@ use super::message::Sender;
 use super::method::{Mapping, Rule, Shape, find};
 use super::refusal::Refusal;
 use super::revision::Revision;
+use super::undecided::{check_meta, check_undecided};
 use super::uri;
 
 /// The longest name of a tool or prompt.
@@ -91,8 +92,14 @@ pub fn classify(
     if params.get("_meta").is_some_and(|meta| !meta.is_object()) {
         return Err(Refusal::params(revision, "/params/_meta", "is not an object"));
     }
+    if sender == Sender::Client {
+        check_meta(revision, params)?;
+    }
     if revision.is_stateless() && sender == Sender::Client && shape == Shape::Request {
         Capabilities::declared(revision, params)?;
+    }
+    if sender == Sender::Client && matches!(row.rule, Rule::Handshake | Rule::Relay) {
+        check_undecided(revision, method, params)?;
     }
     let reader = Params { revision, params };
     match row.rule {

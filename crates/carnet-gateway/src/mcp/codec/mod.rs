@@ -41,6 +41,7 @@ mod splice;
 mod sse;
 mod suggest;
 mod suspicion;
+mod undecided;
 mod uri;
 
 #[cfg(test)]

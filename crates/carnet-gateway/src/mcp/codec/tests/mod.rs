@@ -10,6 +10,7 @@ mod schemas;
 mod streams;
 mod suggestions;
 mod texts;
+mod undecided;
 
 use bytes::Bytes;
 use serde_json::Value;
