@@ -5,6 +5,8 @@ use bytes::Bytes;
 use carnet_core::{Decision, Obligation, Reason};
 use serde_json::Value;
 
+use crate::mcp::codec::{Limits, read};
+
 /// What stands in place of what was taken out.
 const REDACTED: &str = "[redacted]";
 /// The deepest result that is redacted; a deeper one is withheld.
@@ -84,11 +86,12 @@ impl Duties {
     }
 
     fn redact_text(&self, text: &mut String, depth: usize) -> Option<()> {
-        let looks_like_json = text.trim_start().starts_with(['{', '[']);
-        if !looks_like_json {
-            return Some(());
-        }
-        let Ok(mut inner) = serde_json::from_str::<Value>(text) else { return Some(()) };
+        let limits = Limits { depth_max: RESULT_DEPTH_MAX, ..Limits::ANSWER };
+        let Ok(document) = read(Bytes::from(text.clone()), &limits) else {
+            // What cannot be read cannot be redacted.
+            return (!self.may_hide_in(text)).then_some(());
+        };
+        let (mut inner, _) = document.into_parts();
         let before = inner.clone();
         self.redact(&mut inner, depth + 1)?;
         if inner != before {
@@ -96,6 +99,21 @@ impl Duties {
         }
         Some(())
     }
+
+    /// Whether a text that is not JSON may hold what must go: it begins like JSON, or a name stands
+    /// in quotes in it.
+    fn may_hide_in(&self, text: &str) -> bool {
+        let opening = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        opening.starts_with(['{', '[']) || self.redact.iter().any(|name| is_quoted_in(name, text))
+    }
+}
+
+fn is_quoted_in(name: &str, text: &str) -> bool {
+    text.match_indices(name).any(|(start, found)| {
+        let before = text.get(..start).unwrap_or_default();
+        let after = text.get(start.saturating_add(found.len())..).unwrap_or_default();
+        before.ends_with(['"', '\'']) && after.starts_with(['"', '\'', '\\'])
+    })
 }
 
 #[cfg(test)]
@@ -123,6 +141,38 @@ mod tests {
         let out = String::from_utf8(out.to_vec()).unwrap();
         assert!(!out.contains("a@b.c"), "{out}");
         assert!(out.contains(r#""n":1"#), "{out}");
+    }
+
+    #[test]
+    fn a_text_that_looks_like_json_and_is_none_is_withheld() {
+        let duties = duties(&[("redact", "email")]).unwrap();
+        let email = r#"{"email":"a@b.c"}"#;
+        let deep = format!("{}{email}{}", "[".repeat(200), "]".repeat(200));
+        let withheld = [
+            format!("{email}\n{email}"),
+            format!("{email} and more"),
+            format!("\u{feff}{email}"),
+            r#"{"email":"a@b.c","email":"d@e.f"}"#.to_owned(),
+            r#"{"email":"a@b.c",}"#.to_owned(),
+            r#"{"email":"a@b.c""#.to_owned(),
+            r#"{"$serde_json::private::RawValue":"{\"email\":1}"}"#.to_owned(),
+            deep,
+            format!("Found: {email}"),
+            format!("```json\n{email}\n```"),
+            format!("\"{email}"),
+        ];
+        for text in withheld {
+            let message = serde_json::json!({ "result": { "content": [{ "text": text }] } });
+            assert_eq!(duties.apply(Bytes::from(message.to_string())), None, "{text}");
+        }
+        for text in ["nobody wrote an email", "", "He said \"no\".", r#"{"n":1}"#] {
+            let message = serde_json::json!({ "result": { "content": [{ "text": text }] } });
+            assert!(duties.apply(Bytes::from(message.to_string())).is_some(), "{text}");
+        }
+        let twice = Value::from(email).to_string();
+        let message = serde_json::json!({ "result": { "text": twice } });
+        let out = duties.apply(Bytes::from(message.to_string())).unwrap();
+        assert!(!String::from_utf8(out.to_vec()).unwrap().contains("a@b.c"));
     }
 
     #[test]
