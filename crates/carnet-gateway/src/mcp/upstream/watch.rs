@@ -12,6 +12,8 @@ use crate::mcp::codec::{Message, Sender, read_message};
 
 /// A shorter secret is not looked for: it could be a word.
 const SECRET_BYTES_MIN: usize = 8;
+/// How often a text may have been written as JSON within JSON and is still looked into.
+const UNESCAPES_MAX: usize = 4;
 
 /// One server's messages, as they come in.
 #[derive(Debug, Clone, Default)]
@@ -69,9 +71,74 @@ impl Watch {
     }
 
     pub(crate) fn repeats_credential(&self, bytes: &[u8]) -> bool {
-        let text = String::from_utf8_lossy(bytes);
-        self.secrets.iter().any(|secret| text.contains(secret.expose_secret()))
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        let holds =
+            |text: &str| self.secrets.iter().any(|secret| text.contains(secret.expose_secret()));
+        if self.secrets.is_empty() || holds(&text) {
+            return !self.secrets.is_empty();
+        }
+        for _ in 0..UNESCAPES_MAX {
+            if !text.contains('\\') {
+                return false;
+            }
+            text = unescaped(&text);
+            if holds(&text) {
+                return true;
+            }
+        }
+        false
     }
+}
+
+/// `text` with every escape of JSON read, as a reader of its strings and names would see them.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let (character, left) = escape(after);
+        out.push(character);
+        rest = left;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The character that the escape at the start of `text` means, and what follows it.
+fn escape(text: &str) -> (char, &str) {
+    let mut characters = text.chars();
+    let character = match characters.next() {
+        Some('u') => return unicode(characters.as_str()),
+        Some('b') => '\u{8}',
+        Some('f') => '\u{c}',
+        Some('n') => '\n',
+        Some('r') => '\r',
+        Some('t') => '\t',
+        Some(other) => other,
+        None => '\\',
+    };
+    (character, characters.as_str())
+}
+
+fn unicode(text: &str) -> (char, &str) {
+    let Some((first, after)) = four_digits(text) else { return ('u', text) };
+    if let Some(character) = char::from_u32(first) {
+        return (character, after);
+    }
+    // Half of a pair: with its other half it is one character.
+    let second = after.strip_prefix("\\u").and_then(four_digits);
+    let paired = second.and_then(|(second, left)| {
+        let units = [u16::try_from(first).ok()?, u16::try_from(second).ok()?];
+        let character = char::decode_utf16(units).next()?.ok()?;
+        Some((character, left))
+    });
+    paired.unwrap_or((char::REPLACEMENT_CHARACTER, after))
+}
+
+fn four_digits(text: &str) -> Option<(u32, &str)> {
+    let (digits, left) = text.split_at_checked(4)?;
+    let all_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    all_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten().map(|code| (code, left))
 }
 
 #[cfg(test)]
@@ -84,6 +151,25 @@ mod tests {
         assert!(watch.repeats_credential(br#"{"said":"xcan\"ary-secretx"}"#));
         assert!(watch.repeats_credential(b"raw can\"ary-secret"));
         assert!(!watch.repeats_credential(b"canary"));
+    }
+
+    #[test]
+    fn a_credential_is_found_behind_escapes_and_in_names() {
+        let watch = Watch::new(Some(&SecretString::from("can/ary\u{e9}\u{1f511}secret")));
+        let written = [
+            r#"{"said":"can\/ary\u00E9\ud83d\udd11secret"}"#,
+            r#"{"said":"\u0063an/ary\u00e9\uD83D\uDD11s\u0065cret"}"#,
+            r#"{"\u0063an/ary\u00e9\uD83D\uDD11secret":1}"#,
+            r#"{"text":"{\"said\":\"\\u0063an\\/ary\\u00e9\\ud83d\\udd11secret\"}"}"#,
+        ];
+        for text in written {
+            assert!(watch.repeats_credential(text.as_bytes()), "{text}");
+            let message = text.replacen('{', r#"{"jsonrpc":"2.0","id":1,"result":{"#, 1) + "}";
+            assert!(watch.read(Bytes::from(message), 200).is_err(), "{text}");
+        }
+        for text in [r#"{"said":"\u"}"#, r#"{"said":"\ud83d"}"#, "\\", r#"{"a":"\\u0063an"}"#] {
+            assert!(!watch.repeats_credential(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]
