@@ -16,6 +16,7 @@ mod follow;
 mod hold;
 mod item;
 mod lane;
+mod lineage;
 pub mod oauth;
 pub mod operator;
 mod outbox;

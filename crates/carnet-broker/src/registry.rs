@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use carnet_core::{
     ActionName, Agent, AgentName, ArgumentKind, Digest, EffectClass, Owner, Path, Principal,
-    Registered, Resource, ResourceName, User, UserName,
+    Registered, Resource, ResourceName, RunAs, Transport, User, UserName,
 };
 use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,15 @@ impl Broker {
                         format!("there is no user `{owner}`: add them to carnet.toml first");
                     return Err(BrokerError::invalid("owner", problem));
                 }
+                let uid = agent.selectors.uid;
+                let runs = |known: &Resource| run_as(known).is_some_and(|it| it.uid == uid);
+                if let Some(known) = state.snapshot.resources.values().find(|known| runs(known)) {
+                    let problem = format!(
+                        "the server of `{}` runs as uid {uid} and could be this agent: choose another",
+                        known.name
+                    );
+                    return Err(BrokerError::invalid("selectors.uid", problem));
+                }
                 let details = json!({
                     "owner": agent.owner, "environment": agent.environment,
                     "standing": agent.standing.is_some(), "bearer_read": agent.bearer_read,
@@ -91,6 +100,15 @@ impl Broker {
             .transact(&Principal::User(by.clone()), |state, draft, _| {
                 let mut resource = resource.clone();
                 resource.operations = BTreeMap::new();
+                let runs_as = run_as(&resource);
+                let is_its = |agent: &Agent| runs_as.is_some_and(|it| it.uid == agent.selectors.uid);
+                if let Some(agent) = state.snapshot.agents.values().find(|agent| is_its(agent)) {
+                    let problem = format!(
+                        "it is the uid of the agent `{}`, which the server could then be: choose another",
+                        agent.name
+                    );
+                    return Err(BrokerError::invalid("upstream.transport.stdio.run_as", problem));
+                }
                 if let Some(known) = state.snapshot.resources.get(&resource.name)
                     && known.upstream.transport == resource.upstream.transport
                 {
@@ -99,6 +117,7 @@ impl Broker {
                 let details = json!({
                     "environment": resource.environment, "labels": resource.labels,
                     "credentials": resource.upstream.credentials.keys().collect::<Vec<_>>(),
+                    "run_as": runs_as,
                 });
                 draft.widens();
                 let (kind, id) = (carnet_ledger::Kind::Resource, resource.name.as_str());
@@ -188,6 +207,14 @@ fn put_some_users(
         draft.delete(Key::new(Kind::Operator, gone.as_str()));
     }
     Ok(true)
+}
+
+/// The user the resource's child process runs as, where it is one and has one.
+fn run_as(resource: &Resource) -> Option<RunAs> {
+    match &resource.upstream.transport {
+        Transport::Stdio { run_as, .. } => *run_as,
+        Transport::Http { .. } => None,
+    }
 }
 
 fn apply(resource: &mut Resource, review: &Review) {

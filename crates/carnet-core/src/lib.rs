@@ -81,7 +81,8 @@ pub use policy::{
 pub use reach::reachable;
 pub use reason::Reason;
 pub use registry::{
-    ArgumentKind, OperationKind, Registered, Resource, SecretRef, SecretSource, Transport, Upstream,
+    ArgumentKind, OperationKind, Registered, Resource, RunAs, SecretRef, SecretSource, Transport,
+    Upstream,
 };
 pub use snapshot::{Snapshot, TASK_DEPTH_MAX, TaskView, View};
 pub use task::{Closure, Task, TaskEvent, TaskState};

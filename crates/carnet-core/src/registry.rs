@@ -122,7 +122,20 @@ pub enum Transport {
         command: String,
         /// Its arguments.
         args: Vec<String>,
+        /// The user it runs as. Without one it runs as Carnet itself, which only a trial may.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run_as: Option<RunAs>,
     },
+}
+
+/// The user and the group a child process runs as, by number. It belongs to no other group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunAs {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
 }
 
 /// Where a secret is. The secret itself is never part of a record.

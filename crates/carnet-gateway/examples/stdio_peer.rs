@@ -56,7 +56,8 @@ fn answers(message: &Value, address: Option<&str>) -> Vec<String> {
 
 fn tools() -> Value {
     let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object" } });
-    let names = ["echo", "environment", "fork", "hang", "noise", "complain", "question", "leave"];
+    let names =
+        ["echo", "environment", "fork", "hang", "noise", "complain", "question", "leave", "who"];
     names.into_iter().map(tool).collect()
 }
 
@@ -76,6 +77,7 @@ fn call(message: &Value, address: Option<&str>) -> Vec<String> {
             Ok(()) => vec![text("forked".into())],
             Err(error) => vec![text(error.to_string())],
         },
+        "who" => vec![text(who())],
         "noise" => vec!["this is no JSON".into()],
         "complain" => {
             let secret = std::env::var("PEER_SECRET").unwrap_or_default();
@@ -95,6 +97,15 @@ fn call(message: &Value, address: Option<&str>) -> Vec<String> {
         "leave" => std::process::abort(),
         _ => Vec::new(),
     }
+}
+
+/// Who it runs as, and what it may.
+fn who() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kept = ["Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapAmb:"];
+    let lines = status.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    words.join(" ")
 }
 
 fn fork(address: &str) -> std::io::Result<()> {

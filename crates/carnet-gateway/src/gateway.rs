@@ -21,7 +21,7 @@ use crate::live::LiveWork;
 use crate::mcp::codec::Schemas;
 use crate::mcp::session::Sessions;
 use crate::mcp::shared::Channels;
-use crate::mcp::upstream::HttpClient;
+use crate::mcp::upstream::{ChildRules, Children, HttpClient, Upstreams};
 
 /// How many compiled schemas are kept.
 const SCHEMAS_MAX: usize = 1_024;
@@ -40,6 +40,8 @@ pub struct GatewayParts {
     pub issuer: String,
     /// How long a call that needs a person waits before the agent is told to come back.
     pub approval_hold: Duration,
+    /// As whom child processes may run.
+    pub children: ChildRules,
 }
 
 /// One node's enforcement point.
@@ -51,7 +53,7 @@ pub struct Gateway {
     pub(crate) schemas: Schemas,
     pub(crate) sessions: Sessions,
     pub(crate) channels: Channels,
-    pub(crate) client: HttpClient,
+    pub(crate) upstreams: Upstreams,
     pub(crate) approval_hold: Duration,
     authority: String,
     origin: String,
@@ -86,7 +88,7 @@ impl Gateway {
             schemas: Schemas::new(SCHEMAS_MAX),
             sessions: Sessions::default(),
             channels: Channels::default(),
-            client,
+            upstreams: Upstreams { client, children: Children::new(parts.children) },
             approval_hold: parts.approval_hold,
             authority,
             origin,

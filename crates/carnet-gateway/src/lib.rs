@@ -21,4 +21,4 @@ mod record;
 pub use body::Body;
 pub use control::{Control, ControlError, Credential, Question, Reserve};
 pub use gateway::{Gateway, GatewayError, GatewayParts};
-pub use mcp::Offer;
+pub use mcp::{ChildRules, Offer};

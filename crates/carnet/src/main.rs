@@ -12,11 +12,19 @@ mod config;
 mod init;
 mod output;
 mod serve;
+mod shield;
 mod shown;
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    cli::main().await
+fn main() -> ExitCode {
+    let runtime = shield::forgo_privileges()
+        .and_then(|()| Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?));
+    match runtime {
+        Ok(runtime) => runtime.block_on(cli::main()),
+        Err(error) => {
+            eprintln!("carnet: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

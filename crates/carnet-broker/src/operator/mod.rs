@@ -6,6 +6,7 @@
 
 mod approvals;
 mod authorize;
+mod confinement;
 mod explain;
 mod failure;
 mod ledger;
@@ -22,10 +23,11 @@ use carnet_core::{OperationKind, Resource, UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
+use confinement::Confinement;
 
 pub use explain::Explained;
 pub use failure::Failure;
-pub use serve::{OperatorSocketError, Operators, serve};
+pub use serve::{OperatorOptions, OperatorSocketError, Operators, serve};
 
 /// Looks at what a server offers. The gateway does it; the binary joins the two.
 #[async_trait]
@@ -59,13 +61,14 @@ pub struct Offered {
 pub(crate) struct Desk {
     pub(crate) broker: Arc<Broker>,
     pub(crate) inspect: Arc<dyn Inspect>,
+    pub(crate) confinement: Arc<Confinement>,
 }
 
 /// The operator on the other end of the socket, put there by [`serve`] and by nothing else.
 #[derive(Debug, Clone)]
 pub(crate) struct Operator(pub(crate) UserName);
 
-fn router(broker: Arc<Broker>, inspect: Arc<dyn Inspect>) -> Router {
+fn router(desk: Desk) -> Router {
     Router::new()
         .merge(registry::routes())
         .merge(tasks::routes())
@@ -73,5 +76,5 @@ fn router(broker: Arc<Broker>, inspect: Arc<dyn Inspect>) -> Router {
         .merge(policy::routes())
         .merge(ledger::routes())
         .fallback(failure::unknown_route)
-        .with_state(Desk { broker, inspect })
+        .with_state(desk)
 }

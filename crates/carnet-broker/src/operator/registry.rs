@@ -90,6 +90,7 @@ async fn put_resource(
     Json(resource): Json<Resource>,
 ) -> Result<Json<Value>, Failure> {
     desk.authorize(&operator, Verb::RegistryChange)?;
+    desk.confinement.check(&resource)?;
     let name = resource.name.clone();
     desk.broker.put_resource(resource, &operator.0).await?;
     let addresses = carnet_core::Path::ALL.map(|path| desk.broker.audience(path, &name));

@@ -1,6 +1,6 @@
 //! The operators' socket. Who speaks is told by the kernel, never by the request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,15 @@ use carnet_core::UserName;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tower::Layer;
 
-use super::{Inspect, Operator, router};
+use super::confinement::Confinement;
+use super::{Desk, Inspect, Operator, router};
 use crate::broker::Broker;
+use crate::lineage::descends_from_us;
 
 /// The most operators' connections at once.
 const CONNECTIONS_MAX: usize = 256;
@@ -30,6 +33,15 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Which user a uid is.
 pub type Operators = BTreeMap<u32, UserName>;
 
+/// Who may do what on the operators' socket, from the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct OperatorOptions {
+    /// Who the operators are.
+    pub operators: Operators,
+    /// Whether an upstream's child process may run as Carnet itself: a trial on one machine.
+    pub same_user: bool,
+}
+
 /// Why the operators' socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("the operators' socket {path} could not be opened: {problem}")]
@@ -42,7 +54,7 @@ pub struct OperatorSocketError {
 pub async fn serve(
     broker: Arc<Broker>,
     inspect: Arc<dyn Inspect>,
-    operators: Operators,
+    options: OperatorOptions,
     socket: &Path,
 ) -> Result<impl Future<Output = ()> + Send + use<>, OperatorSocketError> {
     let failed = |problem: String| OperatorSocketError { path: socket.to_owned(), problem };
@@ -54,7 +66,12 @@ pub async fn serve(
     // Anyone may connect; only known uids are served.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     std::fs::set_permissions(socket, open).map_err(|error| failed(error.to_string()))?;
-    Ok(accept_forever(listener, router(broker, inspect), operators))
+    let OperatorOptions { operators, same_user } = options;
+    let operator_uids: BTreeSet<u32> = operators.keys().copied().collect();
+    let own_uid = rustix::process::geteuid().as_raw();
+    let confinement = Arc::new(Confinement { operator_uids, same_user, own_uid });
+    let router = router(Desk { broker, inspect, confinement });
+    Ok(accept_forever(listener, router, operators))
 }
 
 async fn accept_forever(listener: UnixListener, router: axum::Router, operators: Operators) {
@@ -70,15 +87,18 @@ async fn accept_forever(listener: UnixListener, router: axum::Router, operators:
             }
         };
         let Ok(peer) = stream.peer_cred() else { continue };
-        let Some(user) = operators.get(&peer.uid()) else {
-            if let Ok(room) = Arc::clone(&strangers).try_acquire_owned() {
-                tokio::spawn(async move {
-                    let told = turn_away(stream, peer.uid());
-                    let _ = tokio::time::timeout(STRANGER_TIMEOUT, told).await;
-                    drop(room);
-                });
+        let user = match known(&operators, peer) {
+            Ok(user) => user,
+            Err(problem) => {
+                if let Ok(room) = Arc::clone(&strangers).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        let told = turn_away(stream, peer, problem);
+                        let _ = tokio::time::timeout(STRANGER_TIMEOUT, told).await;
+                        drop(room);
+                    });
+                }
+                continue;
             }
-            continue;
         };
         let Ok(room) = Arc::clone(&room).try_acquire_owned() else {
             tracing::warn!(%user, "too many operators' connections: one was closed");
@@ -97,9 +117,30 @@ async fn accept_forever(listener: UnixListener, router: axum::Router, operators:
     }
 }
 
-async fn turn_away(stream: UnixStream, uid: u32) {
-    tracing::warn!(uid, "an unknown uid on the operators' socket was turned away");
-    let message = format!("uid {uid} is no operator: add it under `[[user]]` in carnet.toml");
+/// The operator at the other end, or why there is none. A process Carnet started is nobody,
+/// whatever its uid: it speaks for an upstream server.
+fn known(operators: &Operators, peer: UCred) -> Result<&UserName, String> {
+    let uid = peer.uid();
+    let unknown = || format!("uid {uid} is no operator: add it under `[[user]]` in carnet.toml");
+    let user = operators.get(&uid).ok_or_else(unknown)?;
+    // What runs outside of the processes we see was not started by us.
+    let Some(pid) = peer.pid().filter(|pid| *pid > 0) else { return Ok(user) };
+    match descends_from_us(pid) {
+        Some(false) => Ok(user),
+        Some(true) => Err(format!(
+            "process {pid} was started by Carnet: an upstream server is no operator, whatever its uid"
+        )),
+        // Processes of our own uid are never hidden from us: this one is gone, and what it left
+        // behind is not obeyed. No child runs under the uid of an operator that is not ours.
+        None if uid == rustix::process::geteuid().as_raw() => Err(format!(
+            "process {pid} cannot be told from one that Carnet started: stay until you are answered"
+        )),
+        None => Ok(user),
+    }
+}
+
+async fn turn_away(stream: UnixStream, peer: UCred, message: String) {
+    tracing::warn!(uid = peer.uid(), pid = ?peer.pid(), %message, "a process on the operators' socket was turned away");
     let failure =
         super::Failure::new(axum::http::StatusCode::FORBIDDEN, "not_an_operator", message);
     let router = axum::Router::new().fallback(move || {

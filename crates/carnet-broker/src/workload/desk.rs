@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::lineage::descends_from_us;
 use crate::workload::WorkloadOptions;
 use crate::workload::messages::{
     JwtBundlesRequest, JwtBundlesResponse, JwtSvid, JwtSvidRequest, JwtSvidResponse, Struct,
@@ -126,6 +127,10 @@ impl Desk {
                 uid = peer.uid,
                 "an operator's uid asked for an agent's identity and was refused: run the agent as another user"
             );
+            return Err(no_identity());
+        }
+        if peer.pid.and_then(descends_from_us) == Some(true) {
+            tracing::warn!(pid = ?peer.pid, "a process Carnet started asked for an agent's identity and was refused");
             return Err(no_identity());
         }
         let mut agents = Vec::new();

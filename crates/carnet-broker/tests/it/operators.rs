@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carnet_broker::operator::{Inspect, Offered, Operators, serve};
+use carnet_broker::operator::{Inspect, Offered, OperatorOptions, Operators, serve};
 use carnet_core::{Resource, UserName};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -40,7 +40,8 @@ impl Desk {
     async fn with(house: &House, name: &str, operators: Operators) -> Self {
         let socket = house.dir().join(format!("{name}.sock"));
         let broker = Arc::clone(&house.broker);
-        let serving = serve(broker, Arc::new(Nothing), operators, &socket).await.unwrap();
+        let options = OperatorOptions { operators, same_user: false };
+        let serving = serve(broker, Arc::new(Nothing), options, &socket).await.unwrap();
         Self { socket, serving: tokio::spawn(serving) }
     }
 
@@ -206,4 +207,67 @@ async fn what_is_over_is_shown_with_its_grants() {
     let (_, status) = desk.call(Method::GET, "/v1/status", Value::Null).await;
     assert_eq!((&status["fresh"], &status["holding"]), (&json!(true), &json!(false)));
     assert_eq!(status["ledger"]["problem"], Value::Null);
+}
+
+const SOCKET: &str = "CARNET_TEST_OPERATOR_SOCKET";
+
+/// Not a test by itself: what the test below starts. Without a socket it has nothing to do.
+#[test]
+fn the_child_that_would_be_an_operator() {
+    use std::io::{Read as _, Write as _};
+    let Some(socket) = std::env::var_os(SOCKET) else { return };
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: c\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    println!("{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_carnet_started_is_no_operator_under_any_uid() {
+    let house = House::furnished().await;
+    let desk = Desk::of(&house, "ana").await;
+    assert_eq!(desk.call(Method::GET, "/v1/status", Value::Null).await.0, StatusCode::OK);
+    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+    let name = "operators::the_child_that_would_be_an_operator";
+    child.args(["--exact", name, "--nocapture"]).env(SOCKET, &desk.socket);
+    let told = String::from_utf8(child.output().await.unwrap().stdout).unwrap();
+    assert!(told.contains("HTTP/1.1 403") && told.contains("was started by Carnet"), "{told}");
+    // Nor is the child of a child.
+    let mut child = tokio::process::Command::new("sh");
+    let script =
+        format!("{} --exact {name} --nocapture; exit", std::env::current_exe().unwrap().display());
+    child.args(["-c", &script]).env(SOCKET, &desk.socket);
+    let told = String::from_utf8(child.output().await.unwrap().stdout).unwrap();
+    assert!(told.contains("was started by Carnet"), "a child of a child is one: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_process_needs_a_user_that_is_nobody_elses() {
+    let house = House::furnished().await;
+    let desk = Desk::of(&house, "ana").await;
+    let put = async |run_as: Value| {
+        let stdio = json!({ "command": "/bin/true", "args": [], "run_as": run_as });
+        let resource = json!({
+            "name": "files", "environment": "test",
+            "upstream": { "transport": { "stdio": stdio }, "credentials": {} },
+        });
+        desk.call(Method::PUT, "/v1/resources", resource).await
+    };
+    let (status, refused) = put(Value::Null).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
+    assert!(refused.to_string().contains("same_user = true"), "{refused}");
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let taken = house.broker.agent(&agent("desk-agent")).unwrap().selectors.uid;
+    let (status, refused) = put(json!({ "uid": taken, "gid": taken })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
+    let (status, answer) = put(json!({ "uid": 54_321, "gid": 54_321 })).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    // And the other way round: an agent whose uid a server runs as.
+    let mut next = (*house.broker.agent(&agent("desk-agent")).unwrap()).clone();
+    next.selectors.uid = 54_321;
+    let put = house.broker.put_agent(next, &user("ana")).await;
+    assert!(put.unwrap_err().to_string().contains("could be this agent"));
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::awaited::Awaited;
 use super::codec::{Id, ListKind, Message, Outcome, Request, Revision, Verified};
 use super::offers::Offers;
-use super::upstream::{HttpClient, Link, Messages, Outbound, Reply, UpstreamError, declined};
+use super::upstream::{Link, Messages, Outbound, Reply, UpstreamError, Upstreams, declined};
 use crate::control::Credential;
 
 /// The most pages of one list.
@@ -51,13 +51,13 @@ pub struct Offer {
 
 impl Channel {
     pub(crate) fn open(
-        client: &HttpClient,
+        upstreams: &Upstreams,
         resource: &Resource,
         path: carnet_core::Path,
         credential: Option<Credential>,
         revision: Revision,
     ) -> Result<Self, UpstreamError> {
-        let link = Link::open(client, resource, path, credential)?;
+        let link = Link::open(upstreams, resource, path, credential)?;
         let (offers, awaited) = (Offers::default(), Awaited::default());
         Ok(Self { link, revision, offers, awaited, passed_on: Mutex::default() })
     }

@@ -29,7 +29,7 @@ impl Gateway {
         let mut problem = String::new();
         for revision in Revision::ALL {
             let credential = credential.clone();
-            let opened = Channel::open(&self.client, resource, Path::Read, credential, revision);
+            let opened = Channel::open(&self.upstreams, resource, Path::Read, credential, revision);
             let looked = match opened {
                 Ok(channel) => {
                     let looked = look(&channel).await;

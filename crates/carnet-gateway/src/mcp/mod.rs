@@ -21,3 +21,4 @@ pub(crate) mod upstream;
 
 pub use channel::Offer;
 pub use inspect::InspectError;
+pub use upstream::ChildRules;

@@ -226,7 +226,7 @@ impl Gateway {
             tracing::error!(%error, "the upstream credential could not be had");
             error.reason
         })?;
-        Channel::open(&self.client, resource, caller.path, credential, revision).map_err(|error| {
+        Channel::open(&self.upstreams, resource, caller.path, credential, revision).map_err(|error| {
             tracing::warn!(%error, resource = %caller.resource, "the upstream could not be opened");
             Reason::UpstreamFailed
         })

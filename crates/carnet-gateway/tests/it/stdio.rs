@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use carnet_core::{EffectClass, Path, Reach, Registered, Transport};
+use carnet_core::{EffectClass, Path, Reach, Registered, RunAs, Transport};
 use carnet_gateway::Credential;
 use carnet_gateway::mcp::codec::pin;
 use serde_json::json;
@@ -14,8 +14,8 @@ use crate::agent::{MIDDLE, OLD};
 use crate::world::{Plan, World, logged};
 
 const CANARY: &str = "canary-child-77aa01c4e9";
-const TOOLS: [&str; 8] =
-    ["echo", "environment", "fork", "hang", "noise", "complain", "question", "leave"];
+const TOOLS: [&str; 9] =
+    ["echo", "environment", "fork", "hang", "noise", "complain", "question", "leave", "who"];
 
 /// The example is built with the tests, beside them.
 fn peer() -> PathBuf {
@@ -26,9 +26,14 @@ fn peer() -> PathBuf {
 }
 
 async fn world(args: Vec<String>) -> World {
-    let transport = Transport::Stdio { command: peer().display().to_string(), args };
+    let command = peer().display().to_string();
+    world_of(Transport::Stdio { command, args, run_as: None }, true).await
+}
+
+async fn world_of(transport: Transport, same_user: bool) -> World {
     let grants = vec![json!({ "action": "desk.tool.*", "path": "read" })];
-    let world = World::with(Plan { transport: Some(transport), grants, ..Plan::default() }).await;
+    let transport = Some(transport);
+    let world = World::with(Plan { transport, grants, same_user, ..Plan::default() }).await;
     let revision = world.control.change(|view| {
         let resources = Arc::make_mut(&mut view.snapshot.resources);
         let desk = Arc::make_mut(resources.get_mut(&"desk".parse().unwrap()).unwrap());
@@ -90,6 +95,39 @@ async fn a_child_inherits_nothing_but_its_own_credential() {
     world.control.credentials.lock().unwrap().insert(Path::Read, credential);
     let answer = world.agent.call(Path::Read, "environment", json!({})).send().await;
     assert_eq!(answer.said(), "LANG PATH PEER_SECRET");
+}
+
+#[tokio::test]
+async fn a_child_runs_as_its_own_user_in_no_other_group_with_no_capability() {
+    let place = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(place.path(), open).unwrap();
+    let copy = place.path().join("peer");
+    std::fs::copy(peer(), &copy).unwrap();
+    let run_as = Some(RunAs { uid: 54_321, gid: 54_322 });
+    let command = copy.display().to_string();
+    let world = world_of(Transport::Stdio { command, args: vec![], run_as }, false).await;
+    let answer = world.agent.call(Path::Read, "who", json!({})).send().await;
+    if rustix::process::geteuid().is_root() {
+        let ids = "Uid: 54321 54321 54321 54321 Gid: 54322 54322 54322 54322 Groups:";
+        let none = "CapInh: 0000000000000000 CapPrm: 0000000000000000 CapEff: 0000000000000000";
+        assert!(answer.said().starts_with(&format!("{ids} {none} ")), "{}", answer.said());
+    } else {
+        assert_eq!(answer.reason().as_deref(), Some("upstream_failed"), "only root can do it");
+    }
+}
+
+#[tokio::test]
+async fn a_child_without_a_user_of_its_own_is_not_started_outside_a_trial() {
+    let (listener, address) = witness().await;
+    let command = peer().display().to_string();
+    let world =
+        world_of(Transport::Stdio { command, args: vec![address], run_as: None }, false).await;
+    let answer = world.agent.call(Path::Read, "echo", json!({})).send().await;
+    assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));
+    let opened = world.agent.initialize(Path::Read, MIDDLE, json!({})).await;
+    assert_eq!(opened.reason().as_deref(), Some("upstream_failed"));
+    assert!(futures::FutureExt::now_or_never(listener.accept()).is_none(), "nothing was started");
 }
 
 #[tokio::test]
@@ -190,7 +228,8 @@ async fn a_childs_question_is_refused_and_its_answer_arrives() {
 
 #[tokio::test]
 async fn what_cannot_be_started_is_a_plain_refusal() {
-    let transport = Transport::Stdio { command: "/no/such/program".into(), args: vec![] };
+    let transport =
+        Transport::Stdio { command: "/no/such/program".into(), args: vec![], run_as: None };
     let world = World::with(Plan { transport: Some(transport), ..Plan::default() }).await;
     let answer = world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).send().await;
     assert_eq!(answer.reason().as_deref(), Some("upstream_failed"));

@@ -10,7 +10,7 @@ use carnet_core::{
     Transport, Upstream, User, View,
 };
 use carnet_gateway::mcp::codec::pin;
-use carnet_gateway::{Gateway, GatewayParts};
+use carnet_gateway::{ChildRules, Gateway, GatewayParts};
 use carnet_identity::{KeySet, KeyUse, SigningKey};
 use carnet_ledger::{Entry, Kind, Ledger, LedgerConfig, LedgerKeys, SEGMENT_BYTES_MIN};
 use http::Request;
@@ -60,6 +60,8 @@ pub(crate) struct Plan {
     pub(crate) grants: Vec<Value>,
     pub(crate) rules: Rules,
     pub(crate) hold: Duration,
+    /// Whether a child process may run as who runs the test.
+    pub(crate) same_user: bool,
 }
 
 impl Default for Plan {
@@ -68,7 +70,8 @@ impl Default for Plan {
             json!({ "action": "desk.tool.get_ticket", "path": "read" }),
             json!({ "action": "desk.tool.issue_refund", "path": "write", "other": "any" }),
         ];
-        Self { transport: None, grants, rules: Rules::default(), hold: Duration::ZERO }
+        let rules = Rules::default();
+        Self { transport: None, grants, rules, hold: Duration::ZERO, same_user: true }
     }
 }
 
@@ -111,6 +114,7 @@ impl World {
             keys: KeySet::from_keys([signing.verifying_key()]).unwrap(),
             issuer: issuer.clone(),
             approval_hold: plan.hold,
+            children: ChildRules { same_user: plan.same_user, ..ChildRules::default() },
         })
         .unwrap();
         let mut serving = JoinSet::new();

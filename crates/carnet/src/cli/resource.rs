@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use carnet_core::{
-    ArgumentKind, Path, Reach, Registered, Resource, ResourceName, SecretRef, SecretSource,
+    ArgumentKind, Path, Reach, Registered, Resource, ResourceName, RunAs, SecretRef, SecretSource,
     Transport, Upstream,
 };
 use clap::{Args, Subcommand};
@@ -30,7 +30,7 @@ pub(crate) enum ResourceCommand {
 #[command(after_help = "\
 Examples:
   carnet resource add desk --url https://desk.example.com/mcp --label task-read --read-credential file:/run/secrets/desk-read --write-credential file:/run/secrets/desk-write
-  carnet resource add files --stdio --read-credential env:FILES_TOKEN=TOKEN -- files-server --quiet
+  carnet resource add files --stdio --run-as 1002 --read-credential env:FILES_TOKEN=TOKEN -- files-server --quiet
 
 Each path has its own credential. Where two share one, or there is none, the resource is labelled
 `unsplit`, which policy sees. A secret itself is never given here: only where it is. A changed
@@ -45,6 +45,9 @@ pub(crate) struct Add {
     /// A child process that speaks MCP; its command stands behind `--`
     #[arg(long, requires = "command")]
     stdio: bool,
+    /// The user and group of --stdio, by number: one of its own, that nothing else runs as
+    #[arg(long, value_name = "UID[:GID]", value_parser = transport::run_as, requires = "stdio")]
+    run_as: Option<RunAs>,
     /// Where it lives; policy may keep agents of one environment out of another
     #[arg(long, value_name = "WORD", default_value = "development")]
     environment: String,
@@ -118,7 +121,7 @@ impl Add {
     fn resource(self) -> anyhow::Result<Resource> {
         let transport = match &self.url {
             Some(url) => transport::http(url)?,
-            None => transport::stdio(&self.command)?,
+            None => transport::stdio(&self.command, self.run_as)?,
         };
         let given = [
             (Path::Read, self.read_credential),
@@ -164,10 +167,14 @@ fn about(resource: &Resource) -> String {
 fn reached_by(transport: &Transport) -> String {
     match transport {
         Transport::Http { url } => escaped(url),
-        Transport::Stdio { command, args } => {
+        Transport::Stdio { command, args, run_as } => {
             let words: Vec<String> =
                 std::iter::once(command).chain(args).map(|word| escaped(word)).collect();
-            words.join(" ")
+            let user = match run_as {
+                Some(RunAs { uid, gid }) => format!(" (as {uid}:{gid})"),
+                None => " (as Carnet itself)".to_owned(),
+            };
+            words.join(" ") + &user
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path as FilePath, PathBuf};
 
-use carnet_core::{Path, SecretRef, SecretSource, Transport};
+use carnet_core::{Path, RunAs, SecretRef, SecretSource, Transport};
 use url::Url;
 
 use super::exit;
@@ -25,8 +25,8 @@ pub(crate) fn http(url: &str) -> anyhow::Result<Transport> {
     Ok(Transport::Http { url: url.to_owned() })
 }
 
-/// A child process that runs `words`.
-pub(crate) fn stdio(words: &[String]) -> anyhow::Result<Transport> {
+/// A child process that runs `words`, as the user it was given.
+pub(crate) fn stdio(words: &[String], run_as: Option<RunAs>) -> anyhow::Result<Transport> {
     let Some((program, args)) = words.split_first() else {
         return Err(exit::usage("--stdio: write the command behind `--`"));
     };
@@ -34,7 +34,17 @@ pub(crate) fn stdio(words: &[String]) -> anyhow::Result<Transport> {
         .ok_or_else(|| exit::usage(format!("--stdio: there is no program `{program}`")))?;
     let command = path.to_str().map(str::to_owned);
     let command = command.ok_or_else(|| exit::usage("--stdio: the program's path is not UTF-8"))?;
-    Ok(Transport::Stdio { command, args: args.to_vec() })
+    Ok(Transport::Stdio { command, args: args.to_vec(), run_as })
+}
+
+/// `UID` or `UID:GID`. Where no group is named, it is the one of the same number.
+pub(crate) fn run_as(text: &str) -> Result<RunAs, String> {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|id| *id != 0 && *id != u32::MAX);
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    match (number(uid), number(gid)) {
+        (Some(uid), Some(gid)) => Ok(RunAs { uid, gid }),
+        _ => Err(format!("`{text}`: write UID or UID:GID, numbers above 0, which is root")),
+    }
 }
 
 /// The program as a shell would find it, by its absolute path: later, nothing is searched.
@@ -154,17 +164,27 @@ mod tests {
 
     #[test]
     fn a_program_is_remembered_by_its_absolute_path() {
-        let Transport::Stdio { command, args } = stdio(&["sh".into(), "-c".into()]).unwrap() else {
+        let transport = stdio(&["sh".into(), "-c".into()], None).unwrap();
+        let Transport::Stdio { command, args, .. } = transport else {
             panic!("not a child process");
         };
         assert!(command.starts_with('/') && command.ends_with("/sh"), "{command}");
         assert_eq!(args, ["-c"]);
-        assert!(stdio(&["no-such-program".into()]).is_err());
+        assert!(stdio(&["no-such-program".into()], None).is_err());
+    }
+
+    #[test]
+    fn a_child_runs_as_a_user_and_a_group_and_never_as_root() {
+        assert_eq!(run_as("1002"), Ok(RunAs { uid: 1002, gid: 1002 }));
+        assert_eq!(run_as("1002:100"), Ok(RunAs { uid: 1002, gid: 100 }));
+        for text in ["", "0", "0:100", "1002:0", "4294967295", "files", "1002:", "-1", "1:2:3"] {
+            assert!(run_as(text).is_err(), "{text}");
+        }
     }
 
     #[test]
     fn a_child_process_needs_a_variable_and_http_needs_none() {
-        let child = stdio(&["sh".into()]).unwrap();
+        let child = stdio(&["sh".into()], None).unwrap();
         let http = http("https://desk.example.com/mcp").unwrap();
         let with = credentials(&[(Path::Read, "env:A=TOKEN")]);
         let without = credentials(&[(Path::Read, "env:A")]);

@@ -33,6 +33,7 @@ enum LogFormat {
 
 impl Up {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
+        crate::shield::hide()?;
         let config = session.config()?;
         log_to_stderr(self.log)?;
         crate::serve::up(config).await?;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use carnet_broker::operator::{self, Operators};
+use carnet_broker::operator::{self, OperatorOptions, Operators};
 use carnet_broker::{Broker, BrokerParts, oauth, workload};
-use carnet_gateway::{Gateway, GatewayParts};
+use carnet_gateway::{ChildRules, Gateway, GatewayParts};
 use carnet_identity::KeySet;
 use carnet_ledger::{Ledger, LedgerConfig, RealDisk};
 use carnet_store::{SqliteOptions, SqliteStore};
@@ -80,6 +80,10 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         keys: access_keys,
         issuer: config.issuer(),
         approval_hold: Duration::from_secs(config.approvals.hold_s),
+        children: ChildRules {
+            same_user: config.trust.same_user,
+            uids_refused: operators(&config).into_keys().collect(),
+        },
     })?;
     let mut tasks = JoinSet::new();
     serve_operators(&config, &broker, &gateway, &mut tasks).await?;
@@ -151,7 +155,9 @@ async fn serve_operators(
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let inspect = Arc::new(Looking(Arc::clone(gateway)));
-    let serving = operator::serve(Arc::clone(broker), inspect, operators(config), &socket).await?;
+    let options =
+        OperatorOptions { operators: operators(config), same_user: config.trust.same_user };
+    let serving = operator::serve(Arc::clone(broker), inspect, options, &socket).await?;
     tasks.spawn(serving);
     Ok(())
 }

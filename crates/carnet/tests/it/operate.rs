@@ -97,6 +97,8 @@ fn a_child_process_is_registered_by_its_absolute_path() {
         "add",
         "files",
         "--stdio",
+        "--run-as",
+        "1002:100",
         "--read-credential",
         "env:R=TOKEN",
         "--",
@@ -108,6 +110,7 @@ fn a_child_process_is_registered_by_its_absolute_path() {
     let transport = &desk.body("PUT /v1/resources")["upstream"]["transport"]["stdio"];
     assert!(transport["command"].as_str().unwrap().starts_with('/'), "{transport}");
     assert_eq!(transport["args"], json!(["-c", "true"]));
+    assert_eq!(transport["run_as"], json!({ "uid": 1002, "gid": 100 }));
 }
 
 fn reviewing() -> Vec<(&'static str, u16, Value)> {

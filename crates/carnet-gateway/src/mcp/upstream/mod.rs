@@ -1,5 +1,6 @@
 //! Upstreams: how a message reaches a server, and how its answers come back.
 
+mod children;
 mod http;
 mod router;
 mod stdio;
@@ -12,6 +13,8 @@ use tokio::sync::mpsc;
 use super::codec::{Id, Message, Request, Revision, Verified};
 use crate::control::Credential;
 
+pub use children::ChildRules;
+pub(crate) use children::Children;
 pub(crate) use http::HttpClient;
 pub(crate) use watch::Watch;
 
@@ -19,6 +22,13 @@ pub(crate) use watch::Watch;
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How many messages of one exchange may wait for a slow client.
 const WAITING_MESSAGES_MAX: usize = 64;
+
+/// What every upstream is reached with.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    pub(crate) client: HttpClient,
+    pub(crate) children: Children,
+}
 
 /// One session with a server, on one path, for one task.
 #[derive(Debug)]
@@ -94,18 +104,19 @@ impl UpstreamError {
 impl Link {
     /// A new session with `resource` on `path`, with the credential of that path and no other.
     pub(crate) fn open(
-        client: &HttpClient,
+        upstreams: &Upstreams,
         resource: &Resource,
         path: Path,
         credential: Option<Credential>,
     ) -> Result<Self, UpstreamError> {
         match &resource.upstream.transport {
-            Transport::Http { url } => {
-                http::HttpLink::open(client, url, credential).map(Box::new).map(Self::Http)
-            }
-            Transport::Stdio { command, args } => {
-                stdio::StdioLink::open(&resource.name, path, command, args, credential)
-                    .map(Self::Stdio)
+            Transport::Http { url } => http::HttpLink::open(&upstreams.client, url, credential)
+                .map(Box::new)
+                .map(Self::Http),
+            Transport::Stdio { command, args, run_as } => {
+                upstreams.children.check(*run_as)?;
+                let program = stdio::Program { command, args, run_as: *run_as };
+                stdio::StdioLink::open(&resource.name, path, program, credential).map(Self::Stdio)
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use carnet_core::{Path, ResourceName};
+use carnet_core::{Path, ResourceName, RunAs};
 use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -37,6 +37,14 @@ pub(crate) struct StdioLink {
     watch: Watch,
 }
 
+/// What to run, from the registry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program<'a> {
+    pub(super) command: &'a str,
+    pub(super) args: &'a [String],
+    pub(super) run_as: Option<RunAs>,
+}
+
 /// A process group. It is killed once: afterwards its number may be another's.
 #[derive(Debug)]
 struct Group(Mutex<Option<Pid>>);
@@ -46,12 +54,11 @@ impl StdioLink {
     pub(crate) fn open(
         resource: &ResourceName,
         path: Path,
-        command: &str,
-        args: &[String],
+        program: Program<'_>,
         credential: Option<Credential>,
     ) -> Result<Self, UpstreamError> {
         let watch = Watch::new(credential.as_ref().map(|credential| &credential.secret));
-        let mut child = spawn(command, args, credential)?;
+        let mut child = spawn(program, credential)?;
         let ended = |what: &str| UpstreamError::NotSent(format!("the process has no {what}"));
         let input = child.stdin.take().ok_or_else(|| ended("standard input"))?;
         let output = child.stdout.take().ok_or_else(|| ended("standard output"))?;
@@ -125,11 +132,8 @@ impl Group {
     }
 }
 
-fn spawn(
-    command: &str,
-    args: &[String],
-    credential: Option<Credential>,
-) -> Result<Child, UpstreamError> {
+fn spawn(program: Program<'_>, credential: Option<Credential>) -> Result<Child, UpstreamError> {
+    let Program { command, args, run_as } = program;
     let mut spawned = Command::new(command);
     spawned
         .args(args)
@@ -144,6 +148,10 @@ fn spawn(
         .kill_on_drop(true);
     if let Some(Credential { secret, as_variable: Some(variable) }) = credential {
         spawned.env(variable, secret.expose_secret());
+    }
+    if let Some(RunAs { uid, gid }) = run_as {
+        // From root, this leaves every other group too, and every capability.
+        spawned.gid(gid).uid(uid);
     }
     spawned.spawn().map_err(|error| {
         UpstreamError::NotSent(format!("`{command}` could not be started: {error}"))
