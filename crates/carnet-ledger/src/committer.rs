@@ -38,7 +38,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: LedgerConfig, segments: Arc<Segments>, frontier: &Frontier) -> Self {
         Self {
-            queue: Queue::new(config.queue_entries_max, config.queue_bytes_max, config.linger),
+            queue: Queue::new(&config),
             config,
             segments,
             durable: Mutex::new((frontier.size(), frontier.root())),

@@ -11,7 +11,7 @@ use crate::note::check_origin;
 pub const SEGMENT_BYTES_MIN: u64 = 128 * 1024;
 /// The largest segment.
 pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// The longest a record may wait that no effect waits for.
+/// The longest a record may wait for others to be written with.
 pub const LINGER_MAX: Duration = Duration::from_secs(1);
 
 /// Where a ledger lives and how it writes.
@@ -42,6 +42,9 @@ pub struct LedgerConfig {
     /// How long a record that no effect waits for may wait to be written with one that somebody
     /// waits for.
     pub linger: Duration,
+    /// The least time from one sync to the next while several writers hand in records at once; a
+    /// writer that is alone is never held up by it.
+    pub gather: Duration,
     /// How often a checkpoint is published if the log grew; `None` publishes on demand only.
     pub checkpoint_every: Option<Duration>,
 }
@@ -67,15 +70,18 @@ impl LedgerConfig {
             queue_entries_max: 16_384,
             queue_bytes_max: 64 * 1024 * 1024,
             linger: Duration::from_millis(5),
+            gather: Duration::from_millis(1),
             checkpoint_every: Some(Duration::from_secs(1)),
         }
     }
 
     pub(crate) fn check(&self) -> Result<(), LedgerError> {
         check_origin(&self.origin)?;
-        if self.linger > LINGER_MAX {
-            let why = format!("at most {} ms are allowed", LINGER_MAX.as_millis());
-            return Err(LedgerError::invalid("linger", why));
+        for (what, wait) in [("linger", self.linger), ("gather", self.gather)] {
+            if wait > LINGER_MAX {
+                let why = format!("at most {} ms are allowed", LINGER_MAX.as_millis());
+                return Err(LedgerError::invalid(what, why));
+            }
         }
         if self.node.is_empty() || self.node.len() > NAME_BYTES_MAX {
             let why = format!("1 to {NAME_BYTES_MAX} bytes are needed");

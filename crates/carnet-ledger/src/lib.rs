@@ -42,6 +42,7 @@ mod lock;
 mod merkle;
 mod note;
 mod outbox;
+mod pace;
 mod proof;
 mod publisher;
 mod queue;

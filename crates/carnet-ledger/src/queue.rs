@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::config::LedgerConfig;
 use crate::entry::OutboxPosition;
 use crate::error::LedgerError;
+use crate::pace::Pace;
 
 /// A record is durable, as this leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +96,7 @@ pub(crate) struct Record {
 /// Whether an effect waits for the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Haste {
-    /// It is written at once.
+    /// It is written at once, or with those that others hand in at the same moment.
     Awaited,
     /// It goes with the next record that is awaited, or by itself a moment later.
     Behind,
@@ -114,14 +116,16 @@ pub(crate) enum Work {
     Stop,
 }
 
-#[derive(Default)]
 struct Inner {
     waiting: VecDeque<Pending>,
     /// How many of them are awaited.
     awaited: usize,
+    /// How many of them narrow.
+    urgent: usize,
     /// Since when one waits that is not.
     behind_since: Option<Instant>,
     bytes: usize,
+    pace: Pace,
     probe: bool,
     closed: bool,
 }
@@ -136,8 +140,22 @@ pub(crate) struct Queue {
 }
 
 impl Inner {
+    fn new(gather: Duration) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            awaited: 0,
+            urgent: 0,
+            behind_since: None,
+            bytes: 0,
+            pace: Pace::new(gather),
+            probe: false,
+            closed: false,
+        }
+    }
+
     fn put(&mut self, pending: Pending) {
         self.bytes += pending.bytes();
+        self.urgent += usize::from(pending.narrows);
         match pending.haste {
             Haste::Awaited => self.awaited += 1,
             Haste::Behind => drop(self.behind_since.get_or_insert_with(Instant::now)),
@@ -149,10 +167,12 @@ impl Inner {
     fn batch(&mut self, entries_max: usize, bytes_max: usize) -> Vec<Pending> {
         let mut batch = Vec::with_capacity(self.waiting.len().min(entries_max));
         let mut bytes = 0;
+        self.pace.begin(Instant::now(), self.awaited);
         while batch.len() < entries_max && bytes < bytes_max {
             let Some(pending) = self.waiting.pop_front() else { break };
             bytes += pending.bytes();
             self.awaited -= usize::from(pending.haste == Haste::Awaited);
+            self.urgent -= usize::from(pending.narrows);
             batch.push(pending);
         }
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -162,10 +182,13 @@ impl Inner {
         batch
     }
 
-    /// How long what waits may still wait; nothing where it is due.
+    /// How long what waits may still wait; nothing where it is due. What narrows is due at once.
     fn may_linger(&self, linger: Duration) -> Option<Duration> {
-        if self.awaited > 0 || self.closed {
+        if self.closed || self.urgent > 0 {
             return None;
+        }
+        if self.awaited > 0 {
+            return self.pace.wait(Instant::now());
         }
         let waited = self.behind_since.map_or(linger, |since| since.elapsed());
         linger.checked_sub(waited).filter(|left| !left.is_zero())
@@ -173,8 +196,14 @@ impl Inner {
 }
 
 impl Queue {
-    pub(crate) fn new(entries_max: usize, bytes_max: usize, linger: Duration) -> Self {
-        Self { inner: Mutex::default(), ready: Condvar::new(), entries_max, bytes_max, linger }
+    pub(crate) fn new(config: &LedgerConfig) -> Self {
+        Self {
+            inner: Mutex::new(Inner::new(config.gather)),
+            ready: Condvar::new(),
+            entries_max: config.queue_entries_max,
+            bytes_max: config.queue_bytes_max,
+            linger: config.linger,
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -199,8 +228,9 @@ impl Queue {
             return Append::refused(LedgerError::Busy { entries });
         }
         inner.put(pending);
-        // What joins records that linger needs nobody woken.
-        let is_news = haste == Haste::Awaited || entries == 0;
+        // What joins records that linger or gather needs nobody woken.
+        let is_first = haste == Haste::Awaited && inner.awaited == 1;
+        let is_news = is_first || entries == 0 || narrows;
         drop(inner);
         if is_news {
             self.ready.notify_one();
