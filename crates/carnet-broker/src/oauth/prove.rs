@@ -162,7 +162,8 @@ impl Surface {
     }
 
     /// Remembers both proofs, so that neither is good for anybody else. Called last before the
-    /// broker is asked: a request refused for its form does not use up its assertion.
+    /// broker is asked: a request refused for its form does not use up its assertion. The assertion
+    /// comes first: who holds one that is not theirs fills no store of proofs with fresh keys.
     pub(crate) fn spend(
         &self,
         caller: &Caller,
@@ -170,11 +171,6 @@ impl Surface {
         proof: Option<&DpopProof>,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        if let Some(proof) = proof {
-            let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
-            let admitted = proofs.admit(&proof.thumbprint, &proof.jti, now);
-            admitted.map_err(of_replay)?;
-        }
         let key = proof.map(|proof| &proof.thumbprint);
         let mut assertions = self.assertions.lock().unwrap_or_else(PoisonError::into_inner);
         assertions.admit(&caller.svid, &caller.agent, key, now).map_err(|error| match error {
@@ -186,7 +182,10 @@ impl Surface {
                 let advice = "too many SVIDs are in use; come again later, and use each for longer";
                 Refusal::new(Kind::Unavailable, "assertions_full", advice)
             }
-        })
+        })?;
+        let Some(proof) = proof else { return Ok(()) };
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        proofs.admit(&proof.thumbprint, &proof.jti, now).map_err(of_replay)
     }
 }
 

@@ -241,6 +241,22 @@ async fn a_used_svid_is_good_with_its_own_key_only() {
 }
 
 #[tokio::test]
+async fn who_holds_a_used_svid_fills_no_room_with_keys_of_their_own() {
+    let few = OAuthOptions { proofs_max: 4, ..OAuthOptions::default() };
+    let bench = Bench::with(few, 0).await;
+    let used = bench.svid("desk-agent");
+    let ask = |svid: &str| Ask::new(svid).set("resource", READ);
+    assert_eq!(bench.send(ask(&used).header("dpop", &bench.proof())).await.status, StatusCode::OK);
+    for _ in 0..4 {
+        let thief = bench.proof_with(&DpopKey::generate().unwrap(), TOKEN_ENDPOINT, None);
+        let refused = bench.send(ask(&used).header("dpop", &thief)).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    }
+    let next = ask(&bench.svid("desk-agent")).header("dpop", &bench.proof());
+    assert_eq!(bench.send(next).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn bounds_are_told_as_come_again() {
     let full = OAuthOptions { assertions_max: 0, ..OAuthOptions::default() };
     let bench = Bench::with(full, 0).await;
