@@ -4,7 +4,7 @@ use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use carnet_core::{DecisionId, Verb};
-use carnet_ledger::Leaf;
+use carnet_ledger::{Leaf, LedgerError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -60,7 +60,14 @@ async fn leaf(
 ) -> Result<Json<Value>, Failure> {
     desk.authorize(&operator, Verb::LedgerRead)?;
     let ledger = desk.broker.ledger();
-    let failed = |error: carnet_ledger::LedgerError| BrokerError::Ledger(error.to_string());
+    let failed = |error: LedgerError| match error {
+        LedgerError::NoSuchLeaf { .. } => BrokerError::Missing {
+            kind: "leaf",
+            id: index.to_string(),
+            hint: "see the newest ones with `carnet ledger tail`",
+        },
+        error => BrokerError::Ledger(error.to_string()),
+    };
     let leaf = ledger.leaf(index).map_err(failed)?;
     let unsealed = ledger.unseal(&leaf).map_err(failed)?;
     let mut out = shown(&leaf);

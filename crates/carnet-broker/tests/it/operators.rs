@@ -134,6 +134,15 @@ async fn what_is_no_brake_is_refused_to_an_operator_policy_does_not_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_that_is_not_there_is_not_found_and_not_a_fault_of_the_ledger() {
+    let house = House::furnished().await;
+    let desk = Desk::of(&house, "ana").await;
+    let (status, answer) = desk.call(Method::GET, "/v1/ledger/leaves/9999", Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{answer}");
+    assert!(answer.to_string().contains("carnet ledger tail"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_answer_a_question_sees_it_and_nobody_elses() {
     let house = House::furnished().await;
     let task = house.open(&[read(), allow("send"), pay(json!({ "approve": "on_use" }))]).await;
