@@ -79,8 +79,7 @@ pub enum LedgerError {
     /// The log holds less than its lock says was signed.
     #[error(
         "the log in `{dir}` holds {leaves} leaves, but {signed} were signed: leaves are lost. \
-         Restore the newest copy of the log directory, or accept the loss and begin a new origin \
-         with a gap leaf (`carnet ledger recover --accept-loss`)"
+         Restore the newest copy of the log directory; Carnet does not go on without them"
     )]
     Lost {
         /// The log directory.

@@ -140,7 +140,7 @@ fn a_log_set_back_to_an_older_copy_is_refused_with_what_to_do() {
     let report = check(&disk);
     assert_eq!(report.verdict, Verdict::Incomplete, "{:?}", report.findings);
     let refused = try_open(&disk).unwrap_err().to_string();
-    assert!(refused.contains("carnet ledger recover --accept-loss"), "{refused}");
+    assert!(refused.contains("Restore the newest copy"), "{refused}");
 }
 
 #[test]
