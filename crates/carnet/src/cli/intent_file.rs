@@ -30,7 +30,15 @@ fn text_of(from: impl std::io::Read) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// An intent in JSON is one object; nothing in TOML begins with a brace.
 fn parse(text: &str) -> anyhow::Result<Intent> {
+    match text.trim_start().starts_with('{') {
+        true => Ok(Intent::from_json(text.as_bytes())?),
+        false => parse_toml(text),
+    }
+}
+
+fn parse_toml(text: &str) -> anyhow::Result<Intent> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| {
             text.get(..span.start).map_or(0, |before| before.matches('\n').count()) + 1
@@ -48,6 +56,15 @@ fn parse(text: &str) -> anyhow::Result<Intent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_intent_in_json_is_the_same_intent() {
+        let toml = "purpose = \"p\"\n[[allow]]\naction = \"desk.tool.x\"\npath = \"read\"\n";
+        let json = "\n{\"purpose\": \"p\", \"allow\": [{\"action\": \"desk.tool.x\", \"path\": \"read\"}]}";
+        assert_eq!(parse(json).unwrap(), parse(toml).unwrap());
+        let twice = "{\"purpose\": \"p\", \"purpose\": \"q\", \"allow\": []}";
+        assert!(parse(twice).unwrap_err().to_string().contains("purpose"));
+    }
 
     #[test]
     fn an_error_names_the_field() {
