@@ -16,6 +16,8 @@ use crate::control::Credential;
 
 /// The most pages of one list.
 const PAGES_MAX: usize = 64;
+/// The longest list, all its pages together.
+const LISTED_BYTES_MAX: usize = 16 << 20;
 /// The most things one server may offer of one kind.
 const OFFERED_MAX: usize = 4_096;
 /// The most requests of a server that may wait for its client at once.
@@ -65,12 +67,19 @@ impl Channel {
     /// Everything the server offers of `kind`, all pages.
     pub(crate) async fn list(&self, kind: ListKind) -> Result<Vec<Value>, UpstreamError> {
         let mut items = Vec::new();
+        let mut bytes = 0_usize;
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES_MAX {
             let mut result = self.list_page(kind, cursor.as_deref()).await?;
             let page = result.get_mut(kind.member()).map(Value::take);
+            let read = page.as_ref().map_or(0, |page| page.to_string().len());
             if let Some(Value::Array(page)) = page {
                 items.extend(page);
+            }
+            bytes = bytes.saturating_add(read);
+            if bytes > LISTED_BYTES_MAX {
+                let problem = format!("its list is longer than {LISTED_BYTES_MAX} bytes");
+                return Err(UpstreamError::Answer(problem));
             }
             if items.len() > OFFERED_MAX {
                 return Err(UpstreamError::Answer(format!("it offers more than {OFFERED_MAX}")));

@@ -55,7 +55,7 @@ impl Gateway {
 
     async fn open_session(&self, received: &Received, request: &Request) -> Result<Opened, Reason> {
         let caller = &received.caller;
-        self.sessions.check_room(caller)?;
+        let seat = self.sessions.seat(caller)?;
         self.note(caller, &request.method).await?;
         let guard = self.register(caller)?;
         let opening = self.agree(received, request);
@@ -67,17 +67,11 @@ impl Gateway {
         let capabilities = Capabilities::of(declared.unwrap_or(&Map::new()));
         let session = Session::new(caller.clone(), Arc::new(channel), capabilities, guard);
         // A client that left will not come back for it.
-        let inserted = match received.is_gone() {
-            true => Err((Reason::UpstreamFailed, session.channel)),
-            false => self.sessions.insert(session),
-        };
-        match inserted {
-            Ok(session) => Ok(Opened::Session(session, bytes)),
-            Err((reason, channel)) => {
-                channel.link.close(channel.revision).await;
-                Err(reason)
-            }
+        if received.is_gone() {
+            session.channel.link.close(session.revision()).await;
+            return Err(Reason::UpstreamFailed);
         }
+        Ok(Opened::Session(self.sessions.insert(session, seat), bytes))
     }
 
     /// A new conversation, and what the server said to its opening. The session speaks the

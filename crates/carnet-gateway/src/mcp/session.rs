@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use carnet_core::{Caller, Reason};
+use carnet_core::{AgentName, Caller, Path, Reason, TaskId};
 
 use super::channel::{Channel, is_same_caller};
 use super::codec::{Capabilities, Revision};
@@ -14,6 +14,8 @@ use crate::live::LiveGuard;
 const SESSIONS_MAX: usize = 16_384;
 /// The most sessions one task may have on one path.
 const SESSIONS_PER_TASK_MAX: usize = 32;
+/// The most sessions one agent may have: half of the child processes a node starts.
+const SESSIONS_PER_AGENT_MAX: usize = 256;
 /// How long a session may lie idle.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 
@@ -31,7 +33,31 @@ pub(crate) struct Session {
 /// Every session of one node.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    by_id: Mutex<HashMap<String, Arc<Session>>>,
+    room: Arc<Mutex<Room>>,
+}
+
+/// The sessions there are, and who is opening one.
+#[derive(Debug, Default)]
+struct Room {
+    by_id: HashMap<String, Arc<Session>>,
+    /// By the number of the seat.
+    opening: HashMap<u64, Holder>,
+    seats: u64,
+}
+
+/// Whose a session is, as far as sessions are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Holder {
+    agent: AgentName,
+    task: TaskId,
+    path: Path,
+}
+
+/// Room for one session, held while it is opened: what is started for it was counted before.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    room: Arc<Mutex<Room>>,
+    number: u64,
 }
 
 impl Session {
@@ -62,8 +88,9 @@ impl Session {
 impl Sessions {
     /// The session `id` of exactly this caller. Another's session does not exist for it.
     pub(crate) fn find(&self, id: &str, caller: &Caller) -> Option<Arc<Session>> {
-        let by_id = self.lock();
-        let session = by_id.get(id).filter(|session| is_same_caller(&session.caller, caller))?;
+        let room = self.lock();
+        let session =
+            room.by_id.get(id).filter(|session| is_same_caller(&session.caller, caller))?;
         if session.is_dead() {
             return None;
         }
@@ -71,46 +98,68 @@ impl Sessions {
         Some(Arc::clone(session))
     }
 
-    /// Whether `caller` may open one more.
-    pub(crate) fn check_room(&self, caller: &Caller) -> Result<(), Reason> {
-        Self::room(&self.lock(), caller)
+    /// Room for one more session of `caller`, or the reason why there is none.
+    pub(crate) fn seat(&self, caller: &Caller) -> Result<Seat, Reason> {
+        let mut room = self.lock();
+        let number = room.take_seat(Holder::of(caller))?;
+        Ok(Seat { room: Arc::clone(&self.room), number })
     }
 
-    /// Takes a session in. One there is no room for is given back, to be closed.
-    pub(crate) fn insert(&self, session: Session) -> Result<Arc<Session>, (Reason, Arc<Channel>)> {
-        let mut by_id = self.lock();
-        match Self::room(&by_id, &session.caller) {
-            Err(reason) => Err((reason, session.channel)),
-            Ok(()) => {
-                let session = Arc::new(session);
-                by_id.insert(session.id.clone(), Arc::clone(&session));
-                Ok(session)
-            }
-        }
+    /// Takes in the session that `seat` was kept for.
+    pub(crate) fn insert(&self, session: Session, seat: Seat) -> Arc<Session> {
+        let session = Arc::new(session);
+        self.lock().by_id.insert(session.id.clone(), Arc::clone(&session));
+        drop(seat);
+        session
     }
 
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Session>> {
-        self.lock().remove(id)
+        self.lock().by_id.remove(id)
     }
 
     /// Takes out the sessions that are dead, and gives the channels to close.
     pub(crate) fn take_dead(&self) -> Vec<Arc<Channel>> {
-        let mut by_id = self.lock();
-        let dead = by_id.extract_if(|_, session| session.is_dead());
+        let mut room = self.lock();
+        let dead = room.by_id.extract_if(|_, session| session.is_dead());
         dead.map(|(_, session)| Arc::clone(&session.channel)).collect()
     }
 
-    fn room(by_id: &HashMap<String, Arc<Session>>, caller: &Caller) -> Result<(), Reason> {
-        let mine = by_id.values().filter(|known| {
-            known.caller.task == caller.task && known.caller.path == caller.path && !known.is_dead()
-        });
-        match by_id.len() >= SESSIONS_MAX || mine.count() >= SESSIONS_PER_TASK_MAX {
-            true => Err(Reason::BudgetSpent),
-            false => Ok(()),
-        }
+    fn lock(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+impl Room {
+    fn take_seat(&mut self, holder: Holder) -> Result<u64, Reason> {
+        let living = self.by_id.values().filter(|session| !session.is_dead());
+        let living = living.map(|session| Holder::of(&session.caller));
+        let (mut all, mut of_agent, mut of_task) = (0_usize, 0_usize, 0_usize);
+        for other in living.chain(self.opening.values().cloned()) {
+            all += 1;
+            of_agent += usize::from(other.agent == holder.agent);
+            of_task += usize::from(other == holder);
+        }
+        let is_full = all >= SESSIONS_MAX
+            || of_agent >= SESSIONS_PER_AGENT_MAX
+            || of_task >= SESSIONS_PER_TASK_MAX;
+        if is_full {
+            return Err(Reason::BudgetSpent);
+        }
+        self.seats += 1;
+        self.opening.insert(self.seats, holder);
+        Ok(self.seats)
+    }
+}
+
+impl Holder {
+    fn of(caller: &Caller) -> Self {
+        Self { agent: caller.agent.clone(), task: caller.task.clone(), path: caller.path }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        room.opening.remove(&self.number);
     }
 }

@@ -237,3 +237,26 @@ async fn what_cannot_be_started_is_a_plain_refusal() {
     let opened = world.agent.initialize(Path::Read, MIDDLE, json!({})).await;
     assert_eq!(opened.reason().as_deref(), Some("upstream_failed"));
 }
+
+#[tokio::test]
+async fn no_more_children_are_started_than_sessions_may_be() {
+    // It never answers: every session stays half open.
+    let command = "/bin/sleep".to_owned();
+    let transport = Transport::Stdio { command, args: vec!["1000".to_owned()], run_as: None };
+    let world = world_of(transport, true).await;
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let agent = world.agent.clone();
+        opening.spawn(async move { agent.initialize(Path::Read, MIDDLE, json!({})).await });
+    }
+    for _ in 32..40 {
+        let refused = opening.join_next().await.unwrap().unwrap();
+        assert!(refused.text().contains("budget_spent"), "{}", refused.text());
+    }
+    // What waits is ended with the task, and gives its room back.
+    world.close_task().await;
+    while let Some(ended) = opening.join_next().await {
+        let ended = ended.unwrap();
+        assert!(ended.text().contains("Denied by Carnet"), "{}", ended.text());
+    }
+}

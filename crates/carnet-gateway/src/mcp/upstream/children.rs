@@ -1,10 +1,15 @@
-//! The rules for child processes: as whom they run.
+//! The rules for child processes: as whom they run, and how many.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use carnet_core::RunAs;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::UpstreamError;
+
+/// The most child processes of one node.
+const CHILDREN_MAX: usize = 512;
 
 /// As whom an upstream's child process may run on this machine.
 #[derive(Debug, Clone, Default)]
@@ -19,16 +24,34 @@ pub struct ChildRules {
 #[derive(Debug)]
 pub(crate) struct Children {
     rules: ChildRules,
+    seats: Arc<Semaphore>,
 }
+
+/// Room for one child process, held until it is dead.
+#[derive(Debug)]
+pub(super) struct ChildSeat(
+    #[expect(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit,
+);
 
 impl Children {
     pub(crate) fn new(rules: ChildRules) -> Self {
-        Self { rules }
+        Self { rules, seats: Arc::new(Semaphore::new(CHILDREN_MAX)) }
+    }
+
+    /// Room for one more child, which will run as `run_as`.
+    pub(super) fn seat(&self, run_as: Option<RunAs>) -> Result<ChildSeat, UpstreamError> {
+        self.check(run_as)?;
+        let full = |_| {
+            UpstreamError::NotSent(format!(
+                "{CHILDREN_MAX} child processes run, and no more may: close tasks that need none"
+            ))
+        };
+        Arc::clone(&self.seats).try_acquire_owned().map(ChildSeat).map_err(full)
     }
 
     /// Whether a child may run as `run_as`. The registry was asked when the resource was added; the
     /// configuration may have changed since.
-    pub(super) fn check(&self, run_as: Option<RunAs>) -> Result<(), UpstreamError> {
+    fn check(&self, run_as: Option<RunAs>) -> Result<(), UpstreamError> {
         let own = rustix::process::geteuid();
         let problem = match run_as {
             None if self.rules.same_user => return Ok(()),
@@ -69,5 +92,15 @@ mod tests {
             }
             assert!(children.check(Some(RunAs { uid: 54_321, gid: 0 })).is_err());
         }
+    }
+
+    #[test]
+    fn no_more_children_are_started_than_there_are_seats_for() {
+        let rules = ChildRules { same_user: true, ..ChildRules::default() };
+        let children = Children::new(rules);
+        let mut seats: Vec<_> = (0..CHILDREN_MAX).map(|_| children.seat(None).unwrap()).collect();
+        assert!(children.seat(None).unwrap_err().is_unsent());
+        seats.pop();
+        assert!(children.seat(None).is_ok());
     }
 }

@@ -114,8 +114,8 @@ impl Link {
                 .map(Box::new)
                 .map(Self::Http),
             Transport::Stdio { command, args, run_as } => {
-                upstreams.children.check(*run_as)?;
-                let program = stdio::Program { command, args, run_as: *run_as };
+                let seat = upstreams.children.seat(*run_as)?;
+                let program = stdio::Program { command, args, run_as: *run_as, seat };
                 stdio::StdioLink::open(&resource.name, path, program, credential).map(Self::Stdio)
             }
         }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 
+use super::children::ChildSeat;
 use super::router::Router;
 use super::{ANSWER_BYTES_MAX, Messages, Outbound, Reply, UpstreamError, Watch, declined};
 use crate::control::Credential;
@@ -37,12 +38,13 @@ pub(crate) struct StdioLink {
     watch: Watch,
 }
 
-/// What to run, from the registry.
-#[derive(Debug, Clone, Copy)]
+/// What to run, from the registry, and the room it takes.
+#[derive(Debug)]
 pub(crate) struct Program<'a> {
     pub(super) command: &'a str,
     pub(super) args: &'a [String],
     pub(super) run_as: Option<RunAs>,
+    pub(super) seat: ChildSeat,
 }
 
 /// A process group. It is killed once: afterwards its number may be another's.
@@ -58,7 +60,7 @@ impl StdioLink {
         credential: Option<Credential>,
     ) -> Result<Self, UpstreamError> {
         let watch = Watch::new(credential.as_ref().map(|credential| &credential.secret));
-        let mut child = spawn(program, credential)?;
+        let mut child = spawn(&program, credential)?;
         let ended = |what: &str| UpstreamError::NotSent(format!("the process has no {what}"));
         let input = child.stdin.take().ok_or_else(|| ended("standard input"))?;
         let output = child.stdout.take().ok_or_else(|| ended("standard output"))?;
@@ -72,6 +74,7 @@ impl StdioLink {
             watch: watch.clone(),
             lines: lines.clone(),
             group: Arc::clone(&group),
+            _seat: program.seat,
         };
         tokio::spawn(write_input(input, waiting));
         tokio::spawn(reading.run(output, child));
@@ -132,11 +135,11 @@ impl Group {
     }
 }
 
-fn spawn(program: Program<'_>, credential: Option<Credential>) -> Result<Child, UpstreamError> {
-    let Program { command, args, run_as } = program;
+fn spawn(program: &Program<'_>, credential: Option<Credential>) -> Result<Child, UpstreamError> {
+    let Program { command, args, run_as, .. } = program;
     let mut spawned = Command::new(command);
     spawned
-        .args(args)
+        .args(*args)
         .env_clear()
         .env("PATH", CHILD_PATH)
         .env("LANG", "C.UTF-8")
@@ -149,7 +152,7 @@ fn spawn(program: Program<'_>, credential: Option<Credential>) -> Result<Child, 
     if let Some(Credential { secret, as_variable: Some(variable) }) = credential {
         spawned.env(variable, secret.expose_secret());
     }
-    if let Some(RunAs { uid, gid }) = run_as {
+    if let Some(RunAs { uid, gid }) = *run_as {
         // From root, this leaves every other group too, and every capability.
         spawned.gid(gid).uid(uid);
     }
@@ -189,6 +192,8 @@ struct Reading {
     watch: Watch,
     lines: mpsc::Sender<Bytes>,
     group: Arc<Group>,
+    /// Given back once the child is dead.
+    _seat: ChildSeat,
 }
 
 impl Reading {
