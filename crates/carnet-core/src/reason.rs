@@ -64,6 +64,8 @@ pub enum Reason {
     Malformed,
     /// The method is not carried.
     NotCarried,
+    /// The agent provoked more refusals than it is given; its request was not read.
+    TooManyRefusals,
     /// The record could not be made durable.
     LedgerUnavailable,
     /// What must be set aside could not be.
@@ -81,7 +83,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the docs.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::SnapshotStale,
         Self::AgentUnknown,
         Self::OwnerUnknown,
@@ -111,6 +113,7 @@ impl Reason {
         Self::ArgumentsInvalid,
         Self::Malformed,
         Self::NotCarried,
+        Self::TooManyRefusals,
         Self::LedgerUnavailable,
         Self::ReservationRefused,
         Self::ControlUnavailable,
@@ -151,6 +154,7 @@ impl Reason {
             Self::ArgumentsInvalid => "arguments_invalid",
             Self::Malformed => "malformed",
             Self::NotCarried => "not_carried",
+            Self::TooManyRefusals => "too_many_refusals",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::ReservationRefused => "reservation_refused",
             Self::ControlUnavailable => "control_unavailable",
@@ -196,6 +200,9 @@ impl Reason {
             Self::ArgumentsInvalid => "the arguments do not fit the reviewed schema",
             Self::Malformed => "the message could not be understood",
             Self::NotCarried => "the gateway does not carry this method",
+            Self::TooManyRefusals => {
+                "the agent was refused too often at once; see what it tries with `carnet ledger tail`"
+            }
             Self::LedgerUnavailable => "the ledger cannot write; everything is denied until it can",
             Self::ReservationRefused => "another call took what was left, or the state changed",
             Self::ControlUnavailable => "the control plane could not be reached",

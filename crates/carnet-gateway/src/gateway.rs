@@ -4,10 +4,10 @@ use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use carnet_core::{Caller, DecisionId, Path, ResourceName};
+use carnet_core::{Caller, DecisionId, Path, Reason, ResourceName};
 use carnet_identity::KeySet;
 use carnet_ledger::Ledger;
-use http::header::{HOST, HeaderValue, ORIGIN};
+use http::header::{HOST, HeaderValue, ORIGIN, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -18,10 +18,12 @@ use crate::body::{self, Body};
 use crate::control::Control;
 use crate::identify::Identifier;
 use crate::live::LiveWork;
-use crate::mcp::codec::Schemas;
+use crate::mcp::codec::{DENIED_CODE, Schemas};
 use crate::mcp::session::Sessions;
 use crate::mcp::shared::Channels;
 use crate::mcp::upstream::{ChildRules, Children, HttpClient, Upstreams};
+use crate::patience::{Patience, RETRY_AFTER_S};
+use crate::record;
 
 /// How many compiled schemas are kept.
 const SCHEMAS_MAX: usize = 1_024;
@@ -55,6 +57,7 @@ pub struct Gateway {
     pub(crate) channels: Channels,
     pub(crate) upstreams: Upstreams,
     pub(crate) approval_hold: Duration,
+    pub(crate) patience: Patience,
     authority: String,
     origin: String,
 }
@@ -79,17 +82,19 @@ impl Gateway {
             return Err(GatewayError::Issuer(parts.issuer));
         };
         let (origin, authority) = (format!("{scheme}://{authority}"), authority.to_string());
+        let started = parts.control.now().wall;
         let client = HttpClient::new().map_err(|error| GatewayError::Client(error.to_string()))?;
         let gateway = Arc::new(Self {
             control: parts.control,
             ledger: parts.ledger,
-            identifier: Identifier::new(parts.issuer, parts.keys),
+            identifier: Identifier::new(parts.issuer, parts.keys, started),
             live: Arc::default(),
             schemas: Schemas::new(SCHEMAS_MAX),
             sessions: Sessions::default(),
             channels: Channels::default(),
             upstreams: Upstreams { client, children: Children::new(parts.children) },
             approval_hold: parts.approval_hold,
+            patience: Patience::default(),
             authority,
             origin,
         });
@@ -110,6 +115,9 @@ impl Gateway {
             Err(response) => return *response,
         };
         match parts.method {
+            Method::POST if !self.patience.is_left_for(&caller, self.control.now().mono) => {
+                too_many_refusals()
+            }
             Method::POST => self.post(parts, body, caller).await,
             Method::GET => self.listen(&parts, caller).await,
             Method::DELETE => self.end_session(&parts, caller).await,
@@ -193,6 +201,10 @@ impl Gateway {
             tokio::spawn(async move { channel.link.close(channel.revision).await });
         }
         self.control.acknowledge(revision);
+        for (caller, count) in self.patience.take_due(self.control.now().mono) {
+            tracing::warn!(agent = %caller.agent, count, "requests were turned away unread: too many refusals");
+            record::turned_away(self, &caller, count);
+        }
     }
 }
 
@@ -226,6 +238,23 @@ where
         tracing::error!(%error, "a request was not answered");
         body::empty(StatusCode::INTERNAL_SERVER_ERROR)
     })
+}
+
+/// 429, to whom nothing is read of any more for a while.
+fn too_many_refusals() -> Response<Body> {
+    let reason = Reason::TooManyRefusals;
+    let error = serde_json::json!({
+        "jsonrpc": "2.0",
+        "id": null,
+        "error": {
+            "code": DENIED_CODE,
+            "message": format!("Denied by Carnet: {reason}. Nothing was read; come again in {RETRY_AFTER_S} s."),
+            "data": { "reason": reason.code(), "retry_after_s": RETRY_AFTER_S },
+        },
+    });
+    let mut response = body::json(429, error.to_string());
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S.into());
+    response
 }
 
 /// 405, with what is allowed.

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use carnet_core::{Caller, Now, Path, ResourceName};
+use carnet_core::{Caller, Now, Path, ResourceName, Timestamp};
 use carnet_identity::{
     DpopProof, ExpectedAccess, ExpectedDpop, KeySet, Possession, ReplayCache, TokenCache,
     TokenError, verify_dpop,
@@ -27,6 +27,8 @@ pub(crate) struct Identifier {
     keys: KeySet,
     tokens: Mutex<TokenCache>,
     replays: Mutex<ReplayCache>,
+    /// What was proved before is not remembered.
+    started: Timestamp,
 }
 
 /// Why a request has no caller. The variants are for the operator; a client learns the code.
@@ -44,6 +46,9 @@ pub(crate) enum Unidentified {
     /// The proof of possession is refused.
     #[error("the proof is refused: {0}")]
     Proof(TokenError),
+    /// The proof may have been seen by the node that ran before this one.
+    #[error("the proof is older than this node's start")]
+    ProofBeforeStart,
     /// The proof was seen before, or cannot be remembered.
     #[error("the proof is refused: {0}")]
     Replay(#[from] carnet_identity::ReplayError),
@@ -55,18 +60,19 @@ impl Unidentified {
         match self {
             Self::Missing => "",
             Self::Scheme | Self::Token(_) => "invalid_token",
-            Self::Proof(_) | Self::Replay(_) => "invalid_dpop_proof",
+            Self::Proof(_) | Self::ProofBeforeStart | Self::Replay(_) => "invalid_dpop_proof",
         }
     }
 }
 
 impl Identifier {
-    pub(crate) fn new(issuer: String, keys: KeySet) -> Self {
+    pub(crate) fn new(issuer: String, keys: KeySet, started: Timestamp) -> Self {
         Self {
             issuer,
             keys,
             tokens: Mutex::new(TokenCache::new(TOKENS_MAX)),
             replays: Mutex::new(ReplayCache::with_share(PROOFS_MAX, PROOFS_OF_KEY_MAX)),
+            started,
         }
     }
 
@@ -117,6 +123,10 @@ impl Identifier {
 
     /// Lets a proof through once.
     fn admit(&self, proof: &DpopProof, now: Now) -> Result<(), Unidentified> {
+        // A proof tells whole seconds.
+        if proof.iat.s() < self.started.s() {
+            return Err(Unidentified::ProofBeforeStart);
+        }
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
         replays.admit(&proof.thumbprint, &proof.jti, now.wall)?;
         Ok(())

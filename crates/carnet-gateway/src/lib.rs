@@ -16,6 +16,7 @@ mod gateway;
 mod identify;
 mod live;
 pub mod mcp;
+mod patience;
 mod record;
 
 pub use body::Body;

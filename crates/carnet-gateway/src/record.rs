@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 mod rejection;
 
 use crate::control::{Control, Reserve};
+use crate::gateway::Gateway;
 
-pub(crate) use rejection::{About, Rejection, rejection};
+pub(crate) use rejection::{About, Rejection, rejection, turned_away};
 
 /// A permit whose decision is durable.
 #[derive(Debug)]
@@ -144,16 +145,12 @@ async fn reserve(
 }
 
 /// Records a deny or an ask. The caller is answered without waiting for the disk.
-pub(crate) fn refusal(
-    control: &dyn Control,
-    ledger: &Ledger,
-    decision: &DecisionId,
-    refused: &Refused,
-) {
-    let subject = subject_of(&control.view().snapshot, &refused.caller);
+pub(crate) fn refusal(gateway: &Gateway, decision: &DecisionId, refused: &Refused) {
+    gateway.patience.wear(&refused.caller.agent, gateway.control.now().mono);
+    let subject = subject_of(&gateway.control.view().snapshot, &refused.caller);
     let entry =
         decision_entry(decision, &refused.operation, &refused.caller, &refused.decision, subject);
-    write_behind(ledger, entry);
+    write_behind(&gateway.ledger, entry);
 }
 
 /// Records that a method which names no operation was let through for a live task.

@@ -93,13 +93,13 @@ impl Gateway {
             problem: turned.detail.as_deref(),
             ..Rejection::of(&received.caller, &request.method, turned.reason)
         };
-        record::rejection(&*self.control, &self.ledger, &turned.decision, &rejection);
+        record::rejection(self, &turned.decision, &rejection);
     }
 
     fn reject_method(&self, caller: &Caller, method: &str, reason: Reason) -> DecisionId {
         let decision = crate::gateway::decision_id();
         let rejection = Rejection::of(caller, method, reason);
-        record::rejection(&*self.control, &self.ledger, &decision, &rejection);
+        record::rejection(self, &decision, &rejection);
         decision
     }
 

@@ -250,7 +250,7 @@ impl Gateway {
             problem: Some(&problem),
             ..Rejection::of(caller, method, reason)
         };
-        record::rejection(&*self.control, &self.ledger, &decision, &rejection);
+        record::rejection(self, &decision, &rejection);
         tracing::info!(%decision, %refusal, "a message was refused");
         respond(refused(refusal, id))
     }
@@ -259,7 +259,7 @@ impl Gateway {
     fn turn_away(&self, caller: &Caller, message: &Message, reason: Reason) -> Response<Body> {
         let decision = decision_id();
         let rejection = Rejection::of(caller, name_of(message), reason);
-        record::rejection(&*self.control, &self.ledger, &decision, &rejection);
+        record::rejection(self, &decision, &rejection);
         tracing::info!(%decision, %reason, agent = %caller.agent, "a caller was turned away");
         let mut response = self.challenge(caller.path, &caller.resource, "invalid_token");
         if matches!(reason, Reason::SnapshotStale) {

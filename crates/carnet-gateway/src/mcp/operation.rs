@@ -113,7 +113,7 @@ impl Gateway {
         match decide(&view.snapshot, &*view.policy, attempt, caller, self.control.now()) {
             Decided::Permit(permit) => Verdict::Permitted(Box::new(permit), decision),
             Decided::Deny(refused) => {
-                record::refusal(&*self.control, &self.ledger, &decision, &refused);
+                record::refusal(self, &decision, &refused);
                 let reason = refused.decision.reasons.first().copied();
                 let reason = reason.unwrap_or(Reason::NotCovered);
                 Verdict::Denied(Turned::of(reason, decision))
@@ -163,7 +163,7 @@ impl Gateway {
     }
 
     async fn ask(&self, decision: DecisionId, refused: Refused) -> Verdict {
-        record::refusal(&*self.control, &self.ledger, &decision, &refused);
+        record::refusal(self, &decision, &refused);
         let Some(terms) = refused.decision.terms else {
             return Verdict::Denied(Turned::of(Reason::PolicyFailed, decision));
         };

@@ -88,14 +88,14 @@ impl Exchange {
                 about: About::Call(call, None),
                 ..Rejection::of(&self.caller, method, Reason::Unreviewed)
             };
-            record::rejection(&*gateway.control, &gateway.ledger, &decision, &rejection);
+            record::rejection(gateway, &decision, &rejection);
             return false;
         };
         let attempt = Attempt { operation, original: asked };
         match decide(&view.snapshot, &*view.policy, attempt, self.caller.clone(), now) {
             Decided::Permit(permit) => gateway.let_ask(permit, decision).await,
             Decided::Deny(refused) | Decided::Ask(refused) => {
-                record::refusal(&*gateway.control, &gateway.ledger, &decision, &refused);
+                record::refusal(gateway, &decision, &refused);
                 false
             }
         }

@@ -1,11 +1,11 @@
 //! What is recorded of what was refused: enough to explain it, and never more than a bound.
 
 use carnet_core::{ActionName, Caller, DecisionId, DecisionKind, Digest, Reason};
-use carnet_ledger::{Kind, Ledger, Sealed};
+use carnet_ledger::{Kind, Sealed};
 use serde_json::{Map, Value, json};
 
 use super::{caller_header, entry, subject_of, write_behind};
-use crate::control::Control;
+use crate::gateway::{Gateway, decision_id};
 use crate::mcp::codec::Call;
 
 /// The longest values of a refusal that are recorded whole, as they are written compactly.
@@ -47,13 +47,9 @@ impl<'a> Rejection<'a> {
 
 /// Records the refusal of a message that never became an operation. The caller is answered without
 /// waiting for the disk.
-pub(crate) fn rejection(
-    control: &dyn Control,
-    ledger: &Ledger,
-    decision: &DecisionId,
-    rejection: &Rejection<'_>,
-) {
+pub(crate) fn rejection(gateway: &Gateway, decision: &DecisionId, rejection: &Rejection<'_>) {
     let Rejection { caller, reason, method, about, problem } = rejection;
+    gateway.patience.wear(&caller.agent, gateway.control.now().mono);
     let mut header = caller_header(caller);
     header.insert("decision".into(), json!(DecisionKind::Deny));
     header.insert("reasons".into(), json!([reason]));
@@ -73,9 +69,28 @@ pub(crate) fn rejection(
         }
     }
     sealed.extend(problem.map(|problem| text("problem", problem)));
-    let subject = subject_of(&control.view().snapshot, caller);
-    let at = control.now().wall;
-    write_behind(ledger, entry(Kind::Decision, decision, at, header, sealed, subject));
+    deny(gateway, decision, caller, header, sealed);
+}
+
+/// Records that `count` requests of an agent were turned away unread, `caller`'s the last of them.
+pub(crate) fn turned_away(gateway: &Gateway, caller: &Caller, count: u64) {
+    let mut header = caller_header(caller);
+    header.insert("decision".into(), json!(DecisionKind::Deny));
+    header.insert("reasons".into(), json!([Reason::TooManyRefusals]));
+    header.insert("count".into(), json!(count));
+    deny(gateway, &decision_id(), caller, header, Vec::new());
+}
+
+fn deny(
+    gateway: &Gateway,
+    decision: &DecisionId,
+    caller: &Caller,
+    header: Map<String, Value>,
+    sealed: Vec<Sealed>,
+) {
+    let subject = subject_of(&gateway.control.view().snapshot, caller);
+    let at = gateway.control.now().wall;
+    write_behind(&gateway.ledger, entry(Kind::Decision, decision, at, header, sealed, subject));
 }
 
 /// The values of a refusal under `name`; of long ones `<name>_cut`: their digest, their length and

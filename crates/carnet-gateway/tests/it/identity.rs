@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::agent::{MIDDLE, NEW};
 use crate::answer::Answer;
+use crate::control::NOW;
 use crate::world::World;
 
 fn challenge(answer: &Answer) -> String {
@@ -184,4 +185,23 @@ async fn a_session_has_no_part_in_a_request_of_the_revision_without_sessions() {
     let seen = world.server.seen("tools/call").remove(0);
     assert_eq!(seen.header("mcp-session-id"), None);
     assert_eq!(seen.header("mcp-protocol-version"), Some(NEW));
+}
+
+#[tokio::test]
+async fn a_proof_from_before_the_nodes_start_is_refused() {
+    let world = World::new().await;
+    let (token, url) = (world.agent.token(Path::Read), world.agent.address(Path::Read));
+    for (s, is_good) in [(-1, false), (0, true)] {
+        let made_at = NOW.wall.plus_s(s);
+        let jti = format!("from-{s}");
+        let proof = world.agent.dpop.prove("POST", &url, Some(&token), &jti, made_at, None);
+        let draft = world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" }));
+        let draft = draft.without("authorization").without("dpop");
+        let draft = draft.header("authorization", &format!("DPoP {token}"));
+        let answer = draft.header("dpop", &proof.unwrap()).send().await;
+        match is_good {
+            true => assert_eq!(answer.status, 200, "{}", answer.text()),
+            false => assert!(challenge(&answer).contains("invalid_dpop_proof")),
+        }
+    }
 }

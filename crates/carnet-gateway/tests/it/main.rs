@@ -10,6 +10,7 @@ mod disk;
 mod identity;
 mod lists;
 mod outcomes;
+mod patience;
 mod questions;
 mod records;
 mod revisions;

@@ -1,0 +1,149 @@
+//! Patience: how many refusals one agent is given. Each is recorded, so that whoever provokes them
+//! without end would fill the disk of the ledger, and with it stop everybody.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use carnet_core::{AgentName, Caller, Monotonic};
+
+/// How many refusals an agent is given at once.
+const REFUSALS_MAX: u64 = 200;
+/// After how long it is given another: ten a second.
+const ANOTHER_AFTER_US: u64 = 100_000;
+/// How often it is recorded that an agent was turned away.
+const TOLD_EVERY_US: u64 = 1_000_000;
+/// When an agent that was turned away may look again.
+pub(crate) const RETRY_AFTER_S: u64 = 1;
+
+/// What each agent wore out of the patience with it.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    by_agent: Mutex<HashMap<AgentName, Wear>>,
+}
+
+#[derive(Debug, Default)]
+struct Wear {
+    /// When all of it will have come back.
+    until_us: u64,
+    /// Who was turned away last, and how many requests of the agent since it was recorded.
+    turned_away: Option<(Caller, u64)>,
+    told_us: Option<u64>,
+}
+
+impl Patience {
+    /// One refusal more.
+    pub(crate) fn wear(&self, agent: &AgentName, now: Monotonic) {
+        let mut by_agent = self.lock();
+        let wear = by_agent.entry(agent.clone()).or_default();
+        wear.until_us = wear.until_us.max(now.us()).saturating_add(ANOTHER_AFTER_US);
+    }
+
+    /// Whether `caller` is listened to. One that is not is counted.
+    pub(crate) fn is_left_for(&self, caller: &Caller, now: Monotonic) -> bool {
+        let mut by_agent = self.lock();
+        let Some(wear) = by_agent.get_mut(&caller.agent) else { return true };
+        if wear.until_us.saturating_sub(now.us()) < REFUSALS_MAX * ANOTHER_AFTER_US {
+            return true;
+        }
+        let before = wear.turned_away.as_ref().map_or(0, |(_, count)| *count);
+        wear.turned_away = Some((caller.clone(), before.saturating_add(1)));
+        false
+    }
+
+    /// Who was turned away and how often, where it is time to record it. Forgets who is patient
+    /// again.
+    pub(crate) fn take_due(&self, now: Monotonic) -> Vec<(Caller, u64)> {
+        let mut by_agent = self.lock();
+        by_agent.retain(|_, wear| wear.until_us > now.us() || wear.turned_away.is_some());
+        by_agent.values_mut().filter_map(|wear| wear.take_due(now)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AgentName, Wear>> {
+        self.by_agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wear {
+    fn take_due(&mut self, now: Monotonic) -> Option<(Caller, u64)> {
+        let told = self.told_us.is_some_and(|told| now.us() < told.saturating_add(TOLD_EVERY_US));
+        let due = if told { None } else { self.turned_away.take() };
+        if due.is_some() {
+            self.told_us = Some(now.us());
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carnet_core::{Path, Timestamp};
+
+    use super::*;
+
+    fn caller(agent: &str) -> Caller {
+        Caller {
+            agent: agent.parse().unwrap(),
+            instance: carnet_core::InstanceId::from_bits(1),
+            task: carnet_core::TaskId::from_bits(1),
+            path: Path::Read,
+            resource: "desk".parse().unwrap(),
+            token: "tok".into(),
+            expires: Timestamp::from_s(1),
+            thumbprint: None,
+        }
+    }
+
+    const START: Monotonic = Monotonic::from_us(7);
+
+    fn after_us(us: u64) -> Monotonic {
+        Monotonic::from_us(START.us() + us)
+    }
+
+    fn worn_out() -> (Patience, Caller) {
+        let (patience, one) = (Patience::default(), caller("one"));
+        for _ in 0..REFUSALS_MAX {
+            assert!(patience.is_left_for(&one, START));
+            patience.wear(&one.agent, START);
+        }
+        (patience, one)
+    }
+
+    #[test]
+    fn one_agent_wears_out_the_patience_with_it_and_with_nobody_else() {
+        let (patience, one) = worn_out();
+        assert!(!patience.is_left_for(&one, START));
+        assert!(patience.is_left_for(&caller("two"), START));
+    }
+
+    #[test]
+    fn patience_comes_back_at_its_rate_and_never_beyond_its_bound() {
+        let (patience, one) = worn_out();
+        assert!(!patience.is_left_for(&one, after_us(0)));
+        assert!(patience.is_left_for(&one, after_us(1)));
+        patience.wear(&one.agent, after_us(1));
+        assert!(!patience.is_left_for(&one, after_us(ANOTHER_AFTER_US)));
+        assert!(patience.is_left_for(&one, after_us(ANOTHER_AFTER_US + 1)));
+        let much_later = after_us(1_000 * REFUSALS_MAX * ANOTHER_AFTER_US);
+        for _ in 0..REFUSALS_MAX {
+            patience.wear(&one.agent, much_later);
+        }
+        assert!(!patience.is_left_for(&one, much_later));
+    }
+
+    #[test]
+    fn everyone_turned_away_is_counted_and_told_of_once_a_second() {
+        let (patience, one) = worn_out();
+        let turn_away =
+            |times| (0..times).for_each(|_| assert!(!patience.is_left_for(&one, START)));
+        let due = |us| patience.take_due(after_us(us)).into_iter().map(|(_, count)| count);
+        assert_eq!(due(0).next(), None);
+        turn_away(3);
+        assert_eq!(due(0).next(), Some(3));
+        turn_away(5);
+        assert_eq!(due(TOLD_EVERY_US - 1).next(), None);
+        assert_eq!(due(TOLD_EVERY_US).next(), Some(5));
+        assert_eq!(due(2 * TOLD_EVERY_US).next(), None);
+        assert_eq!(due(2 * REFUSALS_MAX * ANOTHER_AFTER_US).next(), None);
+        assert!(patience.lock().is_empty());
+    }
+}
