@@ -2,7 +2,8 @@
 
 use axum::http::StatusCode;
 use carnet_core::{
-    ApprovalFacts, Arguments, Document, Principal, Target, Verb, Verdict, VerdictEffect,
+    ApprovalFacts, Arguments, Document, Policy, Principal, Target, UserName, Verb, Verdict,
+    VerdictEffect,
 };
 
 use super::{Desk, Failure, Operator};
@@ -15,20 +16,9 @@ impl Desk {
             return Ok(());
         }
         let view = self.broker.view();
-        let principal = Principal::User(operator.0.clone());
-        let Some(principal) = view.snapshot.principal_facts(&principal) else {
+        let Some(verdict) = self.judged(&*view.policy, &operator.0, verb) else {
             return Err(refused(operator, verb, "they are not a known user"));
         };
-        let document = Document {
-            principal,
-            verb,
-            target: Target::House,
-            task: None,
-            approvals: ApprovalFacts::default(),
-            arguments: Arguments::default(),
-            now: self.broker.now().wall,
-        };
-        let verdict = view.policy.judge(&document);
         match verdict.effect {
             VerdictEffect::Permit => Ok(()),
             // Nobody is asked for leave to operate the house: a second person is asked to do it.
@@ -36,6 +26,31 @@ impl Desk {
                 Err(refused(operator, verb, &because(&verdict)))
             }
         }
+    }
+
+    /// Whether some operator could put another set in force while `policy` is. A set that lets
+    /// nobody could be taken back once, and the first one never.
+    pub(crate) fn leaves_a_way_out(&self, policy: &dyn Policy) -> bool {
+        let mut operators = self.operators.iter();
+        operators.any(|user| {
+            let verdict = self.judged(policy, user, Verb::PolicyActivate);
+            verdict.is_some_and(|verdict| verdict.effect == VerdictEffect::Permit)
+        })
+    }
+
+    /// What `policy` says to `user` doing `verb` to the house; nothing to who is not known.
+    fn judged(&self, policy: &dyn Policy, user: &UserName, verb: Verb) -> Option<Verdict> {
+        let view = self.broker.view();
+        let principal = view.snapshot.principal_facts(&Principal::User(user.clone()))?;
+        Some(policy.judge(&Document {
+            principal,
+            verb,
+            target: Target::House,
+            task: None,
+            approvals: ApprovalFacts::default(),
+            arguments: Arguments::default(),
+            now: self.broker.now().wall,
+        }))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod registry;
 mod serve;
 mod tasks;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -62,6 +63,8 @@ pub(crate) struct Desk {
     pub(crate) broker: Arc<Broker>,
     pub(crate) inspect: Arc<dyn Inspect>,
     pub(crate) confinement: Arc<Confinement>,
+    /// Who may be at the other end.
+    pub(crate) operators: Arc<BTreeSet<UserName>>,
 }
 
 /// The operator on the other end of the socket, put there by [`serve`] and by nothing else.

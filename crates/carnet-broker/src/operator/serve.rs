@@ -70,7 +70,8 @@ pub async fn serve(
     let operator_uids: BTreeSet<u32> = operators.keys().copied().collect();
     let own_uid = rustix::process::geteuid().as_raw();
     let confinement = Arc::new(Confinement { operator_uids, same_user, own_uid });
-    let router = router(Desk { broker, inspect, confinement });
+    let names = Arc::new(operators.values().cloned().collect());
+    let router = router(Desk { broker, inspect, confinement, operators: names });
     Ok(accept_forever(listener, router, operators))
 }
 
