@@ -6,7 +6,8 @@ use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
 use carnet_core::{
-    AgentName, Closure, Grant, Intent, LockId, LockTarget, Principal, Task, TaskId, UserName, Verb,
+    AgentName, Closure, Grant, Intent, LockId, LockTarget, Principal, Snapshot, Task, TaskId,
+    UserName, Verb,
 };
 use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
@@ -153,8 +154,9 @@ async fn lock(
     Extension(operator): Extension<Operator>,
     Json(lock): Json<SetLock>,
 ) -> Result<Json<Value>, Failure> {
+    let is_known = is_known(&desk.broker.view().snapshot, &lock.target);
     let (id, done) = desk.broker.set_lock(lock.target, lock.reason, &operator.0).await?;
-    Ok(Json(json!({ "lock": id, "instants": instants(&done) })))
+    Ok(Json(json!({ "lock": id, "known": is_known, "instants": instants(&done) })))
 }
 
 async fn lift(
@@ -223,5 +225,21 @@ impl Desk {
             _ => None,
         });
         grants.await
+    }
+}
+
+/// Whether there is what a lock is to stop. It stands all the same: a name may be known in a moment.
+fn is_known(snapshot: &Snapshot, target: &LockTarget) -> bool {
+    match target {
+        LockTarget::User(name) => snapshot.users.contains_key(name),
+        LockTarget::Agent(name) => snapshot.agents.contains_key(name),
+        LockTarget::Instance(id) => snapshot.instances.contains_key(id),
+        LockTarget::Task(id) => snapshot.tasks.contains_key(id),
+        LockTarget::Grant(id) => {
+            let mut grants = snapshot.tasks.values().flat_map(|view| &view.grants);
+            grants.any(|grant| grant.id == *id)
+        }
+        LockTarget::Resource(name) => snapshot.resources.contains_key(name),
+        LockTarget::TrustDomain(_) | LockTarget::Everything => true,
     }
 }

@@ -99,10 +99,12 @@ impl Broker {
         if self.view().snapshot.instances.contains_key(&id) {
             return Ok(id);
         }
+        check_copies(&self.view().snapshot, &request.agent)?;
         self.transact(&Principal::Agent(request.agent.clone()), |state, draft, now| {
             if state.snapshot.instances.contains_key(&id) {
                 return Ok(());
             }
+            check_copies(&state.snapshot, &request.agent)?;
             if let Some(oldest) = oldest_beyond(&state.snapshot, &request.agent) {
                 let (kind, gone) = (carnet_ledger::Kind::Agent, oldest.as_str());
                 let details = json!({ "instance": oldest, "agent": request.agent });
@@ -249,6 +251,20 @@ fn check_agent(snapshot: &Snapshot, agent: &Agent) -> Result<(), BrokerError> {
         true => Err(BrokerError::refused(Reason::Locked, format!("{} is locked", agent.name))),
         false => Ok(()),
     }
+}
+
+/// Whether another running copy of the agent may become known. While one is locked, none does:
+/// a copy that was stopped is not back with a new key.
+fn check_copies(snapshot: &Snapshot, agent: &AgentName) -> Result<(), BrokerError> {
+    let locked = snapshot.instances.values().find(|instance| {
+        instance.agent == *agent && snapshot.is_locked(&LockTarget::Instance(instance.id.clone()))
+    });
+    let Some(locked) = locked else { return Ok(()) };
+    let detail = format!(
+        "{} of {agent} is locked, and no new copy is let in meanwhile: lift that lock, or lock the agent",
+        locked.id
+    );
+    Err(BrokerError::refused(Reason::Locked, detail))
 }
 
 /// Whether a call with the token could be live at all, and can reach anything there. Tells the

@@ -143,6 +143,41 @@ async fn a_leaf_that_is_not_there_is_not_found_and_not_a_fault_of_the_ledger() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_set_is_put_in_force_that_no_operator_could_replace() {
+    let house = House::furnished().await;
+    let before = house.broker.active_policy().unwrap();
+    let desk = Desk::of(&house, "ana").await;
+    let finance = r#"@id("x") permit(principal in Carnet::Team::"finance", action == Carnet::Action::"policy.activate", resource);"#;
+    let nobody = [
+        json!({ "permit/all.cedar": PERMIT, "forbid/all.cedar": NOTHING }),
+        // Some could, and none of them is an operator.
+        json!({ "permit/all.cedar": finance }),
+    ];
+    for files in nobody {
+        let activate = json!({ "files": files });
+        let (status, answer) = desk.call(Method::POST, "/v1/policy/activate", activate).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(answer.to_string().contains("locked out"), "{answer}");
+        assert_eq!(house.broker.active_policy().unwrap(), before);
+    }
+    let activate = json!({ "files": { "permit/all.cedar": PERMIT } });
+    let (status, answer) = desk.call(Method::POST, "/v1/policy/activate", activate).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_on_a_name_nobody_knows_stands_and_says_so() {
+    let house = House::furnished().await;
+    let desk = Desk::of(&house, "ana").await;
+    for (name, known) in [("desk-agent", true), ("desk-agnet", false)] {
+        let lock = json!({ "target": { "agent": name }, "reason": "x" });
+        let (status, answer) = desk.call(Method::POST, "/v1/locks", lock).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["known"], known);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_answer_a_question_sees_it_and_nobody_elses() {
     let house = House::furnished().await;
     let task = house.open(&[read(), allow("send"), pay(json!({ "approve": "on_use" }))]).await;
@@ -180,7 +215,9 @@ async fn a_uid_that_is_no_operators_is_turned_away() {
 async fn the_first_policy_set_is_activated_by_any_operator_and_the_next_by_policy() {
     let house = House::empty().await;
     house.broker.put_users(people()).await.unwrap();
-    let desk = Desk::of(&house, "dee").await;
+    let own = rustix::process::getuid().as_raw();
+    let operators = [(own, user("dee")), (own + 1, user("ana"))].into();
+    let desk = Desk::with(&house, "dee", operators).await;
     let files = json!({ "files": { "permit/all.cedar": PERMIT } });
     let (status, answer) = desk.call(Method::POST, "/v1/policy/activate", files.clone()).await;
     assert_eq!(status, StatusCode::OK, "{answer}");

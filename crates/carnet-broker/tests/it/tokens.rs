@@ -104,6 +104,23 @@ async fn no_token_is_issued_where_no_call_could_be_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_locked_copy_is_not_back_with_another_key() {
+    let house = House::furnished().await;
+    let task = house.open(&[read()]).await.unwrap();
+    let instance = house.instance("desk-agent", &task).await;
+    let other = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA".parse().unwrap();
+    let with_other_key = || TokenRequest {
+        thumbprint: Some(other),
+        ..house.token_request("desk-agent", Some(&task))
+    };
+    let target = LockTarget::Instance(instance);
+    let lock = house.broker.set_lock(target, "a test".into(), &user("ana")).await.unwrap().0;
+    assert_eq!(reason(house.broker.issue_token(with_other_key()).await), Reason::Locked);
+    house.broker.lift_lock(&lock, &user("ana")).await.unwrap();
+    assert!(house.broker.issue_token(with_other_key()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_ends_with_its_task_and_is_recorded_before_it_is_handed_out() {
     let house = House::furnished().await;
     let task = house.open(&[read()]).await.unwrap();

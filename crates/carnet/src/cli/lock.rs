@@ -50,7 +50,15 @@ impl SetLock {
         let answer: Value = session.client()?.post("/v1/locks", &body).await?;
         let id = answer.get("lock").and_then(Value::as_str).unwrap_or_default();
         session.output.print(&answer, || {
-            format!("locked {}: {}\n{}", target_text(&self.target), escaped(id), instants(&answer))
+            let target = target_text(&self.target);
+            let unknown = match answer.get("known") {
+                Some(Value::Bool(false)) => format!(
+                    "\nNothing is known by the name {target}: is it spelt right? The lock stands and stops it should it appear; `carnet unlock {}` lifts it",
+                    escaped(id)
+                ),
+                _ => String::new(),
+            };
+            format!("locked {target}: {}\n{}{unknown}", escaped(id), instants(&answer))
         })?;
         exit::done()
     }
