@@ -47,13 +47,8 @@ impl Broker {
         }
         let (_, done) = self
             .transact(&Principal::User(by.clone()), |state, draft, _| {
-                if let Owner::User(owner) = &agent.owner
-                    && !state.snapshot.users.contains_key(owner)
-                {
-                    let problem =
-                        format!("there is no user `{owner}`: add them to carnet.toml first");
-                    return Err(BrokerError::invalid("owner", problem));
-                }
+                check_owner(state, &agent.owner)?;
+                check_standing(&agent)?;
                 let uid = agent.selectors.uid;
                 let runs = |known: &Resource| run_as(known).is_some_and(|it| it.uid == uid);
                 if let Some(known) = state.snapshot.resources.values().find(|known| runs(known)) {
@@ -65,7 +60,8 @@ impl Broker {
                 }
                 let details = json!({
                     "owner": agent.owner, "environment": agent.environment,
-                    "standing": agent.standing.is_some(), "bearer_read": agent.bearer_read,
+                    "selectors": agent.selectors, "bearer_read": agent.bearer_read,
+                    "standing": agent.standing.as_ref().map(|it| Digest::of_json(&json!(it)).ok()),
                 });
                 draft.widens();
                 let (kind, id) = (carnet_ledger::Kind::Agent, agent.name.as_str());
@@ -178,6 +174,36 @@ impl Broker {
     pub fn agent(&self, name: &AgentName) -> Option<std::sync::Arc<Agent>> {
         self.view().snapshot.agents.get(name).cloned()
     }
+}
+
+/// Whether there is somebody who answers for what is owned.
+fn check_owner(state: &State, owner: &Owner) -> Result<(), BrokerError> {
+    let users = &state.snapshot.users;
+    let problem = match owner {
+        Owner::User(name) if !users.contains_key(name) => {
+            format!("there is no user `{name}`: add them to carnet.toml first")
+        }
+        Owner::Team(team) if !users.values().any(|user| user.teams.contains(team.as_str())) => {
+            format!("nobody is in the team `{team}`: add a user to it in carnet.toml first")
+        }
+        Owner::User(_) | Owner::Team(_) => return Ok(()),
+    };
+    Err(BrokerError::invalid("owner", problem))
+}
+
+/// What an agent may open by itself are reads: nobody is asked when it does.
+fn check_standing(agent: &Agent) -> Result<(), BrokerError> {
+    let allowances = agent.standing.iter().flat_map(|intent| &intent.allowances).enumerate();
+    for (n, allowance) in allowances {
+        if allowance.path != Path::Read {
+            let problem = format!(
+                "it is on the {} path, and a standing intent is of reads: open a task for the rest",
+                allowance.path
+            );
+            return Err(BrokerError::invalid(&format!("standing.allow[{n}].path"), problem));
+        }
+    }
+    Ok(())
 }
 
 /// Brings as many users up to date as fit in one commit, and tells whether that was all.

@@ -185,11 +185,15 @@ impl Reason {
             Self::WrongPath => "the operation travels on another path; use that path's address",
             Self::ProofRequired => "prove possession with DPoP, or let policy accept bearer reads",
             Self::Unreviewed => "review it with `carnet resource review`",
-            Self::NotCovered => "no allowance of the task covers this call; see `carnet explain`",
+            Self::NotCovered => {
+                "no allowance of the task covers this call; open a task that says so"
+            }
             Self::GrantSpent => "the covering grant's uses or totals are spent",
-            Self::PolicyForbids => "a forbid policy applies; see `carnet explain`",
-            Self::PolicyDoesNotPermit => "no permit policy applies; see `carnet explain`",
-            Self::PolicyFailed => "a policy failed to evaluate; see `carnet explain`",
+            Self::PolicyForbids => "a forbid policy applies",
+            Self::PolicyDoesNotPermit => "no permit policy applies",
+            Self::PolicyFailed => {
+                "a policy failed to evaluate; correct it, or go back with `carnet policy rollback`"
+            }
             Self::ObligationUnknown => "this gateway cannot do what the permit obliges to",
             Self::BudgetSpent => "the task's budget of calls is spent",
             Self::QuestionsPending => "answer the task's waiting questions first",

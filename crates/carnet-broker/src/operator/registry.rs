@@ -94,7 +94,8 @@ async fn put_resource(
     let name = resource.name.clone();
     desk.broker.put_resource(resource, &operator.0).await?;
     let addresses = carnet_core::Path::ALL.map(|path| desk.broker.audience(path, &name));
-    Ok(Json(json!({ "addresses": addresses })))
+    let reviewed = desk.known(&name)?.operations.len();
+    Ok(Json(json!({ "addresses": addresses, "reviewed": reviewed })))
 }
 
 async fn resources(

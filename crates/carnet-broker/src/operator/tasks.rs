@@ -142,6 +142,9 @@ async fn grants(
 ) -> Result<Json<Value>, Failure> {
     desk.authorize(&operator, Verb::RegistryRead)?;
     if let Some(task) = which.task {
+        if desk.item(Key::new(Kind::Task, task.as_str())).await?.is_none() {
+            return Err(missing(&task).into());
+        }
         return Ok(Json(json!(desk.grants_of(&task).await?)));
     }
     let view = desk.broker.view();

@@ -57,6 +57,16 @@ impl Drop for Desk {
 }
 
 async fn call(socket: &Path, method: Method, path: &str, body: String) -> (StatusCode, Value) {
+    try_call(socket, method, path, body).await.unwrap()
+}
+
+/// The same, where the other end may hang up before it was told everything.
+async fn try_call(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: String,
+) -> hyper::Result<(StatusCode, Value)> {
     let stream = UnixStream::connect(socket).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -68,11 +78,11 @@ async fn call(socket: &Path, method: Method, path: &str, body: String) -> (Statu
         .header("content-type", "application/json")
         .body(Full::new(bytes::Bytes::from(body)))
         .unwrap();
-    let response = sender.send_request(request).await.unwrap();
+    let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = response.into_body().collect().await?.to_bytes();
     connection.abort();
-    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,6 +188,36 @@ async fn a_lock_on_a_name_nobody_knows_stands_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_has_an_owner_that_is_somebody_and_a_standing_intent_of_reads() {
+    let house = House::furnished().await;
+    let desk = Desk::of(&house, "ana").await;
+    let agent = serde_json::to_value(&*house.broker.agent(&agent("desk-agent")).unwrap()).unwrap();
+    let write = json!({ "purpose": "p", "allow": [read(), pay(json!({}))] });
+    let wrong = [
+        ("owner", json!("user:nobody"), "carnet.toml"),
+        ("owner", json!("team:nobodies"), "nobody is in the team"),
+        ("standing", write, "standing.allow[1].path"),
+    ];
+    for (member, value, told) in wrong {
+        let mut changed = agent.clone();
+        changed[member] = value;
+        let (status, answer) = desk.call(Method::PUT, "/v1/agents", changed).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(answer.to_string().contains(told), "{answer}");
+    }
+    let (status, answer) = desk.call(Method::PUT, "/v1/agents", agent).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_of_a_task_that_never_was_are_not_found() {
+    let house = House::furnished().await;
+    let desk = Desk::of(&house, "ana").await;
+    let (status, answer) = desk.call(Method::GET, "/v1/grants?task=task_0", Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_answer_a_question_sees_it_and_nobody_elses() {
     let house = House::furnished().await;
     let task = house.open(&[read(), allow("send"), pay(json!({ "approve": "on_use" }))]).await;
@@ -229,9 +269,15 @@ async fn the_first_policy_set_is_activated_by_any_operator_and_the_next_by_polic
 async fn a_body_too_large_is_refused_and_a_broken_set_changes_nothing() {
     let house = House::furnished().await;
     let desk = Desk::of(&house, "ana").await;
-    let large = format!("\"{}\"", "x".repeat(3 << 20));
-    let (status, _) = call(&desk.socket, Method::PUT, "/v1/agents", large).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let named = agent("desk-agent");
+    let mut large = serde_json::to_value(&*house.broker.agent(&named).unwrap()).unwrap();
+    large["environment"] = json!("x".repeat(3 << 20));
+    // It may hang up while it is still being told: then its answer can be lost.
+    let answer = try_call(&desk.socket, Method::PUT, "/v1/agents", large.to_string()).await;
+    if let Ok((status, answer)) = answer {
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+    }
+    assert!(house.broker.agent(&named).unwrap().environment.len() < 100);
     let before = house.broker.view().policy.digest();
     let broken = json!({ "files": { "permit/all.cedar": "permit(principal, action);" } });
     let (status, answer) = desk.call(Method::POST, "/v1/policy/activate", broken).await;

@@ -87,6 +87,7 @@ impl Add {
                     ("told by", told_by(&agent.selectors)),
                     ("environment", escaped(&agent.environment)),
                     ("standing intent", yes(agent.standing.is_some())),
+                    ("bearer reads", yes(agent.bearer_read)),
                 ],
             ));
             text
@@ -147,13 +148,14 @@ impl List {
                 escaped(&agent.environment),
                 told_by(&agent.selectors),
                 yes(agent.standing.is_some()),
+                yes(agent.bearer_read),
             ]
         };
         session.output.print(&agents, || {
             if agents.is_empty() {
                 return "no agent is registered; see `carnet agent add --help`".to_owned();
             }
-            let head = ["name", "owner", "environment", "told by", "standing"];
+            let head = ["name", "owner", "environment", "told by", "standing", "bearer reads"];
             session.output.table(&head, agents.iter().map(row).collect())
         })?;
         exit::done()

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::agent::http::HttpError;
+use crate::agent::token::TokenError;
+use crate::agent::workload::WorkloadError;
 use crate::client::ClientError;
 
 /// Done.
@@ -34,6 +37,7 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
         return USAGE;
     }
     match error.downcast_ref::<ClientError>() {
+        None if is_unreachable(error) => UNREACHABLE,
         Some(ClientError::Unreachable { .. }) => UNREACHABLE,
         Some(ClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND => NOT_FOUND,
         _ => FAILED,
@@ -47,9 +51,21 @@ pub(crate) fn document(error: &anyhow::Error) -> Value {
         Some(ClientError::Unreachable { .. }) => "unreachable",
         Some(ClientError::Garbled(_)) => "garbled",
         None if error.is::<UsageError>() => "usage",
+        None if is_unreachable(error) => "unreachable",
         None => "failed",
     };
     json!({ "error": { "code": word, "message": format!("{error:#}") } })
+}
+
+/// Whether an agent's way to Carnet ends at nobody.
+fn is_unreachable(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<TokenError>(),
+        Some(
+            TokenError::Identity(WorkloadError::Unreachable { .. })
+                | TokenError::Http(HttpError::Unreachable(_))
+        )
+    )
 }
 
 /// Done.
@@ -71,6 +87,9 @@ mod tests {
         assert_eq!(code(&refused(StatusCode::FORBIDDEN)), FAILED);
         assert_eq!(code(&refused(StatusCode::NOT_FOUND)), NOT_FOUND);
         assert_eq!(code(&unreachable.into()), UNREACHABLE);
+        let no_socket = WorkloadError::Unreachable { socket: "s".into(), problem: "p".into() };
+        assert_eq!(code(&TokenError::from(no_socket).into()), UNREACHABLE);
+        assert_eq!(code(&TokenError::from(WorkloadError::Late).into()), FAILED);
         assert_eq!(code(&usage("u")), USAGE);
         assert_eq!(code(&anyhow::anyhow!("x")), FAILED);
     }

@@ -169,6 +169,7 @@ fn what(header: &Map<String, Value>) -> String {
     let word = |name: &str| header.get(name).and_then(Value::as_str).map(escaped);
     let named = ["outcome", "transition", "event", "action", "agent", "method"];
     let mut parts: Vec<String> = named.iter().filter_map(|name| word(name)).collect();
+    parts.extend(word("by").map(|by| format!("by {by}")));
     let reasons = header.get("reasons").and_then(Value::as_array).into_iter().flatten();
     let reasons: Vec<String> = reasons.filter_map(Value::as_str).map(escaped).collect();
     if !reasons.is_empty() {

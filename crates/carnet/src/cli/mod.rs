@@ -138,7 +138,15 @@ pub(crate) async fn main() -> ExitCode {
 fn misused(error: &clap::Error) -> ExitCode {
     // A reader that went away cannot be told.
     let _ = error.print();
-    let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let is_json = words.iter().any(|word| word == "--output=json")
+        || words.windows(2).any(|pair| pair == ["--output", "json"]);
+    if is_json && error.use_stderr() {
+        // Best effort: the exit code says it too.
+        let usage = exit::usage(error.to_string().trim());
+        let _ = Output::new(Format::Json).print(&exit::document(&usage), String::new);
+    }
+    let words: Vec<_> = words.into_iter().filter(|word| !word.starts_with('-')).collect();
     let is_verify = words.windows(2).any(|pair| pair == ["ledger", "verify"]);
     match error.use_stderr() {
         false => ExitCode::from(exit::DONE),

@@ -99,7 +99,9 @@ impl Add {
         let answer: Value = session.client()?.put("/v1/resources", &resource).await?;
         let addresses: Vec<String> =
             serde_json::from_value(answer.get("addresses").cloned().unwrap_or_default())?;
-        let document = json!({ "resource": resource, "addresses": addresses });
+        let reviewed = answer.get("reviewed").and_then(Value::as_u64).unwrap_or_default();
+        let document =
+            json!({ "resource": resource, "addresses": addresses, "reviewed": reviewed });
         session.output.print(&document, || {
             let mut text = format!("registered {}\n{}", resource.name, about(&resource));
             for (path, address) in Path::ALL.iter().zip(&addresses) {
@@ -109,10 +111,13 @@ impl Add {
                     escaped(address)
                 ));
             }
-            text.push_str(&format!(
-                "nothing of it can be called before `carnet resource review {}`\n",
-                resource.name
-            ));
+            let name = &resource.name;
+            text.push_str(&match reviewed {
+                0 => {
+                    format!("nothing of it can be called before `carnet resource review {name}`\n")
+                }
+                _ => format!("{reviewed} reviews of it stand; see `carnet resource show {name}`\n"),
+            });
             text
         })?;
         exit::done()

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Session, exit, lock};
 use crate::output::{Tone, fields};
-use crate::shown::escaped;
+use crate::shown::{escaped, escaped_json};
 
 /// Show how Carnet stands: policy in force, open tasks, waiting approvals, locks, ledger
 #[derive(Debug, Args)]
@@ -59,6 +59,25 @@ fn text(session: &Session, status: &Value) -> String {
             ("locks", locks.iter().filter(|lock| lock.is_in_force()).count().to_string()),
         ],
     );
+    if is("/holding") {
+        let held =
+            "the store could not write a brake: it holds in memory, nothing else is permitted";
+        text.push_str(&fields(0, &[("holding", output.paint(Tone::Bad, held))]));
+    }
+    if let Value::String(problem) = at("/ledger/problem") {
+        text.push_str(&fields(
+            0,
+            &[("ledger problem", output.paint(Tone::Bad, &escaped(&problem)))],
+        ));
+    }
+    if let Value::Array(unreadable) = at("/unreadable")
+        && !unreadable.is_empty()
+    {
+        let named: Vec<String> =
+            unreadable.iter().map(|it| escaped_json(&it.to_string())).collect();
+        let told = format!("left out, and nothing is permitted on it: {}", named.join(", "));
+        text.push_str(&fields(0, &[("unreadable", output.paint(Tone::Bad, &told))]));
+    }
     if !locks.is_empty() {
         text.push('\n');
         text.push_str(&lock::table(output, &locks));

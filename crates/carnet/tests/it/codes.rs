@@ -66,3 +66,28 @@ fn an_intent_that_is_wrong_is_refused_with_the_field_before_anything_is_sent() {
     let ran = carnet(dir.path(), &words).ended(1);
     assert!(ran.err.contains("intent.toml: allow[0].path"), "{ran:?}");
 }
+
+#[test]
+fn a_program_reads_one_document_of_wrong_words_too() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [&["frobnicate", "--output", "json"] as &[&str], &["--output=json", "task", "x"]] {
+        assert_eq!(carnet(dir.path(), words).ended(2).json()["error"]["code"], "usage");
+    }
+}
+
+#[test]
+fn an_agent_that_reaches_no_carnet_is_told_by_the_code_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = [
+        "token",
+        "--resource",
+        "desk",
+        "--path",
+        "read",
+        "--issuer",
+        "http://127.0.0.1:1",
+        "--socket",
+        "/nowhere/agent.sock",
+    ];
+    carnet(dir.path(), &words).ended(4);
+}
