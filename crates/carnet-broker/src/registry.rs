@@ -200,7 +200,7 @@ fn check_standing(agent: &Agent) -> Result<(), BrokerError> {
                 "it is on the {} path, and a standing intent is of reads: open a task for the rest",
                 allowance.path
             );
-            return Err(BrokerError::invalid(&format!("standing.allow[{n}].path"), problem));
+            return Err(BrokerError::invalid(format!("standing.allow[{n}].path"), problem));
         }
     }
     Ok(())

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 /// The body of every response of the gateway.
 pub type Body = BoxBody<Bytes, Infallible>;
 
+/// The JSON-RPC error code of a request that is none of the protocol's.
+const PROBLEM_CODE: i64 = -32_600;
 /// How many events may wait for a slow client.
 const EVENTS_WAITING_MAX: usize = 64;
 
@@ -31,6 +33,14 @@ pub(crate) fn json(status: u16, bytes: impl Into<Bytes>) -> Response<Body> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// An HTTP error, in the protocol's own form and without an id: what is wrong and what to do.
+pub(crate) fn problem(status: StatusCode, message: &str) -> Response<Body> {
+    let error = serde_json::json!({
+        "jsonrpc": "2.0", "id": null, "error": { "code": PROBLEM_CODE, "message": message },
+    });
+    json(status.as_u16(), error.to_string())
 }
 
 /// A response without a body.

@@ -127,12 +127,13 @@ impl Gateway {
 
     /// `identify`: the caller, or the answer to who is none.
     fn identified(&self, parts: &Parts) -> Result<Caller, Box<Response<Body>>> {
-        let refused = |status| Box::new(body::empty(status));
+        let refused = |(status, message)| Box::new(body::problem(status, message));
         self.check_browser(parts).map_err(refused)?;
         let found = route(parts.uri.path());
-        let (path, resource) = found.ok_or_else(|| refused(StatusCode::NOT_FOUND))?;
+        let (path, resource) =
+            found.ok_or_else(|| refused((StatusCode::NOT_FOUND, "nothing is served here")))?;
         if parts.uri.query().is_some() {
-            return Err(refused(StatusCode::BAD_REQUEST));
+            return Err(refused((StatusCode::BAD_REQUEST, "the address has no query")));
         }
         let address = self.identifier.address(path, &resource);
         self.identifier.identify(parts, &address, self.control.now()).map_err(|error| {
@@ -144,19 +145,21 @@ impl Gateway {
     /// A browser that was tricked into calling us names another host, or the origin of another site
     /// (DNS rebinding). Our own origin serves no pages, so that who names it is a client that says it
     /// always.
-    fn check_browser(&self, parts: &Parts) -> Result<(), StatusCode> {
+    fn check_browser(&self, parts: &Parts) -> Result<(), (StatusCode, &'static str)> {
         let mut hosts = parts.headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or(""));
         let authority = parts.uri.authority().map(|authority| authority.as_str());
         let is_ours = |host: &str| host.eq_ignore_ascii_case(&self.authority);
         let is_named = parts.headers.contains_key(HOST) || authority.is_some();
         if !is_named || !hosts.all(is_ours) || !authority.is_none_or(is_ours) {
-            return Err(StatusCode::MISDIRECTED_REQUEST);
+            let message =
+                "use the address of the issuer: another name for this host is not accepted";
+            return Err((StatusCode::MISDIRECTED_REQUEST, message));
         }
         let is_own =
             |origin: &HeaderValue| origin.as_bytes().eq_ignore_ascii_case(self.origin.as_bytes());
         match parts.headers.get_all(ORIGIN).iter().all(is_own) {
             true => Ok(()),
-            false => Err(StatusCode::FORBIDDEN),
+            false => Err((StatusCode::FORBIDDEN, "pages of other sites have no business here")),
         }
     }
 
@@ -259,7 +262,8 @@ fn too_many_refusals() -> Response<Body> {
 
 /// 405, with what is allowed.
 pub(crate) fn not_allowed() -> Response<Body> {
-    let mut response = body::empty(StatusCode::METHOD_NOT_ALLOWED);
+    let message = "send a POST; GET and DELETE are for sessions, where the server has them";
+    let mut response = body::problem(StatusCode::METHOD_NOT_ALLOWED, message);
     let allowed = http::HeaderValue::from_static("POST, GET, DELETE");
     response.headers_mut().insert(http::header::ALLOW, allowed);
     response

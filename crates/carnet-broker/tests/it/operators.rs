@@ -218,6 +218,32 @@ async fn grants_of_a_task_that_never_was_are_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_uid_nobody_named_is_told_that_and_nothing_else() {
+    let house = House::furnished().await;
+    let own = rustix::process::getuid().as_raw();
+    let desk = Desk::with(&house, "stranger", [(own + 1, user("ana"))].into()).await;
+    for (method, path) in [(Method::GET, "/v1/status"), (Method::POST, "/v1/policy/rollback")] {
+        let (status, answer) = desk.call(method, path, Value::Null).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+        assert_eq!(answer["code"], "not_an_operator");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_no_set_is_in_force_nothing_is_permitted() {
+    let house = House::empty().await;
+    house.broker.put_users(people()).await.unwrap();
+    house.put_agent("mail-agent", Some(intent(&[read()]))).await;
+    let desk = Desk::of(&house, "ana").await;
+    let (status, answer) = desk.call(Method::GET, "/v1/agents", Value::Null).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+    assert!(answer.to_string().contains("carnet policy activate"), "{answer}");
+    assert!(house.open(&[read()]).await.is_err());
+    let token = house.broker.issue_token(house.token_request("mail-agent", None)).await;
+    assert!(token.is_err(), "a standing task is not opened either");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_answer_a_question_sees_it_and_nobody_elses() {
     let house = House::furnished().await;
     let task = house.open(&[read(), allow("send"), pay(json!({ "approve": "on_use" }))]).await;

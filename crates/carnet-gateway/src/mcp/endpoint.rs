@@ -77,13 +77,20 @@ impl Gateway {
         caller: Caller,
     ) -> Response<Body> {
         if !is_json(&parts.headers) {
-            return body::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            let message = "send `Content-Type: application/json`";
+            return body::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
         }
         let whole = Limited::new(incoming, MESSAGE_BYTES_MAX).collect();
         let bytes = match tokio::time::timeout(MESSAGE_TIMEOUT, whole).await {
             Ok(Ok(collected)) => collected.to_bytes(),
-            Ok(Err(_)) => return body::empty(StatusCode::PAYLOAD_TOO_LARGE),
-            Err(_) => return body::empty(StatusCode::REQUEST_TIMEOUT),
+            Ok(Err(_)) => {
+                let message = "a message has at most 1 MiB, or it broke off";
+                return body::problem(StatusCode::PAYLOAD_TOO_LARGE, message);
+            }
+            Err(_) => {
+                let message = "the message took longer than 30 s to arrive";
+                return body::problem(StatusCode::REQUEST_TIMEOUT, message);
+            }
         };
         let gateway = Arc::clone(self);
         carried_through(
@@ -112,8 +119,11 @@ impl Gateway {
             Err(Misunderstood::Refusal(refusal)) => {
                 self.refuse(&caller, Heard::message(&message), &refusal)
             }
-            Err(Misunderstood::NoSession) => body::empty(StatusCode::NOT_FOUND),
-            Err(Misunderstood::SessionMissing) => body::empty(StatusCode::BAD_REQUEST),
+            Err(Misunderstood::NoSession) => no_session(),
+            Err(Misunderstood::SessionMissing) => body::problem(
+                StatusCode::BAD_REQUEST,
+                "this revision has sessions: send `initialize` first, and then `Mcp-Session-Id`",
+            ),
         }
     }
 
@@ -229,7 +239,7 @@ impl Gateway {
             Some((session, _)) => {
                 self.relay_one(session, received, "answer", response.bytes_on()).await
             }
-            None => body::empty(StatusCode::BAD_REQUEST),
+            None => body::problem(StatusCode::BAD_REQUEST, "this answers nothing that was asked"),
         }
     }
 
@@ -279,6 +289,11 @@ impl Gateway {
         *response.body_mut() = body::full(Bytes::from(error.to_string()));
         response
     }
+}
+
+/// 404: whose session it is, or was, is not for everybody to know.
+pub(super) fn no_session() -> Response<Body> {
+    body::problem(StatusCode::NOT_FOUND, "there is no such session: send `initialize` again")
 }
 
 /// What is known of a message that is refused.

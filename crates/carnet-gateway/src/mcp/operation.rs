@@ -91,7 +91,12 @@ impl Gateway {
                 self.decide_once(demand).await
             }
             Ok(ApprovalState::Denied) => {
-                Verdict::Denied(Turned::of(Reason::ApprovalDenied, decision))
+                // A decision of its own: what was recorded is that a person was asked.
+                let detail = Some(format!("A person was asked under {decision}."));
+                let turned =
+                    Turned { reason: Reason::ApprovalDenied, decision: decision_id(), detail };
+                self.reject(demand, &turned);
+                Verdict::Denied(turned)
             }
             _ => Verdict::Asked(approval, decision),
         }

@@ -6,7 +6,7 @@ use carnet_core::{Caller, check_caller};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::endpoint::SESSION;
+use super::endpoint::{SESSION, no_session};
 use super::exchange::Exchange;
 use super::session::Session;
 use crate::body::{self, Body};
@@ -21,7 +21,7 @@ impl Gateway {
         }
         let Some(id) = session_id(parts) else { return not_allowed() };
         let Some(session) = self.sessions.find(id, &caller) else {
-            return body::empty(StatusCode::NOT_FOUND);
+            return no_session();
         };
         let gateway = Arc::clone(self);
         carried_through(|_| async move { gateway.open_stream(session, caller).await }).await
@@ -29,7 +29,8 @@ impl Gateway {
 
     async fn open_stream(self: Arc<Self>, session: Arc<Session>, caller: Caller) -> Response<Body> {
         if self.note(&caller, "listen").await.is_err() {
-            return body::empty(StatusCode::SERVICE_UNAVAILABLE);
+            let message = "the record could not be written; try again later";
+            return body::problem(StatusCode::SERVICE_UNAVAILABLE, message);
         }
         let Ok(guard) = self.register(&caller) else {
             return self.challenge(caller.path, &caller.resource, "invalid_token");
@@ -50,10 +51,10 @@ impl Gateway {
     pub(crate) async fn end_session(&self, parts: &Parts, caller: Caller) -> Response<Body> {
         let Some(id) = session_id(parts) else { return not_allowed() };
         if self.sessions.find(id, &caller).is_none() {
-            return body::empty(StatusCode::NOT_FOUND);
+            return no_session();
         }
         let Some(session) = self.sessions.remove(id) else {
-            return body::empty(StatusCode::NOT_FOUND);
+            return no_session();
         };
         carried_through(|_| async move {
             session.channel.link.close(session.revision()).await;

@@ -82,6 +82,16 @@ async fn a_no_while_the_call_waits_is_a_no() {
     let answer = world.agent.call(Path::Write, "issue_refund", json!({})).send().await;
     assert_eq!(answer.reason().as_deref(), Some("approval_denied"));
     assert!(world.server.seen("tools/call").is_empty());
+    let decisions: Vec<_> = world
+        .leaves()
+        .await
+        .iter()
+        .filter(|leaf| leaf.contains_key("action"))
+        .map(|leaf| (leaf["decision"].clone(), leaf["reasons"].clone()))
+        .collect();
+    let expected =
+        [(json!("ask"), json!(["approval_needed"])), (json!("deny"), json!(["approval_denied"]))];
+    assert_eq!(decisions, expected, "the no is a decision of its own");
 }
 
 #[tokio::test]
