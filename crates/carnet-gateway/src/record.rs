@@ -3,11 +3,13 @@
 //! [`Recorded`] is the proof that a decision is durable. Only this room makes one, so a gateway
 //! that forgets to record does not compile.
 
+use std::time::Duration;
+
 use carnet_core::{
     Caller, Decision, DecisionId, DecisionKind, Operation, Path, Permit, Principal, Reason,
     Refused, ReservationId, Snapshot, Timestamp,
 };
-use carnet_ledger::{Append, Entry, Kind, Ledger, Sealed, fault_point};
+use carnet_ledger::{Append, Entry, Kind, Ledger, LedgerError, Sealed, fault_point};
 use serde_json::{Map, Value, json};
 
 mod rejection;
@@ -16,6 +18,10 @@ use crate::control::{Control, Reserve};
 use crate::gateway::Gateway;
 
 pub(crate) use rejection::{About, Rejection, rejection, turned_away};
+
+/// How often an outcome is handed in to a ledger without room, and how long between.
+const BUSY_ATTEMPTS_MAX: u32 = 600;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A permit whose decision is durable.
 #[derive(Debug)]
@@ -210,7 +216,8 @@ pub(crate) async fn outcome(
     header.insert("reservation".into(), json!(ticket.reservation));
     let subject = Principal::Agent(ticket.caller.agent.clone()).to_string();
     let at = control.now().wall;
-    write_behind(ledger, entry(Kind::Outcome, &ticket.decision, at, header, Vec::new(), subject));
+    let entry = entry(Kind::Outcome, &ticket.decision, at, header, Vec::new(), subject);
+    write_in_the_end(ledger, entry);
     if let Some(reservation) = &ticket.reservation
         && let Err(error) = control.settle(reservation, &ticket.caller.agent, forwarded).await
     {
@@ -218,12 +225,29 @@ pub(crate) async fn outcome(
     }
 }
 
+/// Writes what happened, without waiting: as often as the ledger has no room for it, for a while.
+/// What is still not written by then is unknown at the next start, and said to be.
+fn write_in_the_end(ledger: &Ledger, entry: Entry) {
+    let (mut append, ledger) = (ledger.append_behind(&entry), ledger.clone());
+    tokio::spawn(async move {
+        for _ in 0..BUSY_ATTEMPTS_MAX {
+            match append.await {
+                Err(LedgerError::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
+                Err(error) => return tracing::error!(%error, "an outcome could not be recorded"),
+                Ok(_) => return,
+            }
+            append = ledger.append_behind(&entry);
+        }
+        tracing::error!(decision = entry.id, "an outcome could not be recorded: no room for long");
+    });
+}
+
 /// Writes without waiting. A record that fails is logged; the ledger then refuses permits itself.
 fn write_behind(ledger: &Ledger, entry: Entry) {
-    let append = ledger.append_behind(entry);
+    let append = ledger.append_behind(&entry);
     tokio::spawn(async move {
         if let Err(error) = append.await {
-            tracing::error!(%error, "a refusal or an outcome could not be recorded");
+            tracing::error!(%error, "a refusal could not be recorded");
         }
     });
 }

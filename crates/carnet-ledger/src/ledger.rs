@@ -139,8 +139,8 @@ impl Ledger {
     /// Hands in a record that no effect waits for, such as an outcome: it is queued in its order
     /// like any other, and written with the next record that is awaited or a moment later
     /// ([`LedgerConfig::linger`]). A crash in that moment loses it.
-    pub fn append_behind(&self, entry: Entry) -> Append {
-        self.queue(&entry, Haste::Behind).unwrap_or_else(Append::refused)
+    pub fn append_behind(&self, entry: &Entry) -> Append {
+        self.queue(entry, Haste::Behind).unwrap_or_else(Append::refused)
     }
 
     fn queue(&self, entry: &Entry, haste: Haste) -> Result<Append, LedgerError> {

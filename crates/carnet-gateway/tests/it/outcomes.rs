@@ -1,9 +1,13 @@
 //! What became of an operation, and of what was set aside for it.
 
 use carnet_core::Path;
+use carnet_ledger::{Entry, Kind, Ledger, LedgerError};
+use futures::FutureExt as _;
 use serde_json::json;
 
 use crate::agent::MIDDLE;
+use crate::control::NOW;
+use crate::disk::Gate;
 use crate::server::{Act, event, events, text};
 use crate::world::{Plan, World};
 
@@ -198,4 +202,38 @@ async fn one_slow_upstream_holds_up_neither_the_others_nor_the_enforcement() {
     assert_eq!(read.said(), "done", "another channel is not held up");
     world.close_task().await;
     assert_eq!(stuck.await.unwrap().reason().as_deref(), Some("task_not_open"));
+}
+
+/// Whether the ledger has no room for one more record.
+fn is_full(ledger: &Ledger) -> bool {
+    let filler = Entry {
+        kind: Kind::Node,
+        id: "filler".into(),
+        at: NOW.wall,
+        header: serde_json::Map::new(),
+        sealed: vec![],
+        subject: String::new(),
+        position: None,
+        narrows: false,
+    };
+    let answer = ledger.append_behind(&filler).now_or_never();
+    matches!(answer, Some(Err(LedgerError::Busy { .. })))
+}
+
+#[tokio::test]
+async fn an_outcome_for_which_the_ledger_has_no_room_is_written_when_it_has() {
+    let world = World::new().await;
+    let (ledger, disk) = (world.ledger.clone(), world.disk.clone());
+    world.server.on("tools/call", move |seen| {
+        disk.set(Gate::Closed);
+        while !is_full(&ledger) {}
+        Act::Json(seen.result(text("done")))
+    });
+    let answer = world.agent.call(Path::Write, "issue_refund", json!({})).send().await;
+    assert_eq!(answer.said(), "done");
+    world.disk.set(Gate::Open);
+    while is_full(&world.ledger) {
+        tokio::task::yield_now().await;
+    }
+    world.outcome("done").await;
 }

@@ -51,13 +51,13 @@ fn a_record_nobody_waits_for_goes_with_the_next_one_or_by_itself() {
     let (log, lock) = (dir.path().join("log"), dir.path().join("lock"));
     let slow = LedgerConfig { linger: LINGER_MAX, ..config_in(&log, &lock) };
     let ledger = open(slow, keys()).unwrap();
-    let behind = ledger.append_behind(entry(1));
+    let behind = ledger.append_behind(&entry(1));
     let awaited = ledger.append(entry(2)).wait().unwrap().index;
     assert_eq!((awaited, ledger.size()), (1, 2));
     assert_eq!(behind.wait().unwrap().index, 0);
-    let alone = ledger.append_behind(entry(3));
+    let alone = ledger.append_behind(&entry(3));
     assert_eq!(alone.wait().unwrap().index, 2);
-    let last = ledger.append_behind(entry(4));
+    let last = ledger.append_behind(&entry(4));
     ledger.close();
     assert_eq!(last.wait().unwrap().index, 3);
     let endless = LedgerConfig { linger: LINGER_MAX * 2, ..config_in(&log, &lock) };
