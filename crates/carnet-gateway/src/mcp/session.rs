@@ -46,7 +46,7 @@ struct Room {
 }
 
 /// Whose a session is, as far as sessions are counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 struct Holder {
     agent: AgentName,
     task: TaskId,
@@ -131,13 +131,18 @@ impl Sessions {
 
 impl Room {
     fn take_seat(&mut self, holder: Holder) -> Result<u64, Reason> {
-        let living = self.by_id.values().filter(|session| !session.is_dead());
-        let living = living.map(|session| Holder::of(&session.caller));
         let (mut all, mut of_agent, mut of_task) = (0_usize, 0_usize, 0_usize);
-        for other in living.chain(self.opening.values().cloned()) {
+        let mut count = |agent: &AgentName, task: &TaskId, path: Path| {
             all += 1;
-            of_agent += usize::from(other.agent == holder.agent);
-            of_task += usize::from(other == holder);
+            let is_agents = *agent == holder.agent;
+            of_agent += usize::from(is_agents);
+            of_task += usize::from(is_agents && *task == holder.task && path == holder.path);
+        };
+        for session in self.by_id.values().filter(|session| !session.is_dead()) {
+            count(&session.caller.agent, &session.caller.task, session.caller.path);
+        }
+        for other in self.opening.values() {
+            count(&other.agent, &other.task, other.path);
         }
         let is_full = all >= SESSIONS_MAX
             || of_agent >= SESSIONS_PER_AGENT_MAX
