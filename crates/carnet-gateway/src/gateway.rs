@@ -115,7 +115,9 @@ impl Gateway {
             Err(response) => return *response,
         };
         match parts.method {
-            Method::POST if !self.patience.is_left_for(&caller, self.control.now().mono) => {
+            Method::POST | Method::GET
+                if !self.patience.is_left_for(&caller, self.control.now().mono) =>
+            {
                 too_many_refusals()
             }
             Method::POST => self.post(parts, body, caller).await,
@@ -188,6 +190,11 @@ impl Gateway {
             }
         }
         response
+    }
+
+    /// Counts a refusal that `caller` is told of.
+    pub(crate) fn wear(&self, caller: &Caller, reason: Reason) {
+        self.patience.wear(&caller.agent, reason, self.control.now().mono);
     }
 
     /// Closes what the view of this moment no longer vouches for, then acknowledges it: child

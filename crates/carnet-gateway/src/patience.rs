@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use carnet_core::{AgentName, Caller, Monotonic};
+use carnet_core::{AgentName, Caller, Monotonic, Reason};
 
 /// How many refusals an agent is given at once.
 const REFUSALS_MAX: u64 = 200;
@@ -31,18 +31,22 @@ struct Wear {
 }
 
 impl Patience {
-    /// One refusal more.
-    pub(crate) fn wear(&self, agent: &AgentName, now: Monotonic) {
+    /// One refusal more, where it is the agent that brought it about.
+    pub(crate) fn wear(&self, agent: &AgentName, reason: Reason, now: Monotonic) {
+        if !is_of_the_agents_making(reason) {
+            return;
+        }
         let mut by_agent = self.lock();
         let wear = by_agent.entry(agent.clone()).or_default();
-        wear.until_us = wear.until_us.max(now.us()).saturating_add(ANOTHER_AFTER_US);
+        let most = now.us().saturating_add(REFUSALS_MAX * ANOTHER_AFTER_US);
+        wear.until_us = wear.until_us.max(now.us()).saturating_add(ANOTHER_AFTER_US).min(most);
     }
 
     /// Whether `caller` is listened to. One that is not is counted.
     pub(crate) fn is_left_for(&self, caller: &Caller, now: Monotonic) -> bool {
         let mut by_agent = self.lock();
         let Some(wear) = by_agent.get_mut(&caller.agent) else { return true };
-        if wear.until_us.saturating_sub(now.us()) < REFUSALS_MAX * ANOTHER_AFTER_US {
+        if wear.until_us.saturating_sub(now.us()) <= (REFUSALS_MAX - 1) * ANOTHER_AFTER_US {
             return true;
         }
         let before = wear.turned_away.as_ref().map_or(0, |(_, count)| *count);
@@ -61,6 +65,20 @@ impl Patience {
     fn lock(&self) -> MutexGuard<'_, HashMap<AgentName, Wear>> {
         self.by_agent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Not where Carnet or the server could not do its part.
+const fn is_of_the_agents_making(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::SnapshotStale
+            | Reason::LedgerUnavailable
+            | Reason::ControlUnavailable
+            | Reason::ReservationRefused
+            | Reason::UpstreamFailed
+            | Reason::OutcomeUnknown
+            | Reason::AnswerWithheld
+    )
 }
 
 impl Wear {
@@ -103,7 +121,7 @@ mod tests {
         let (patience, one) = (Patience::default(), caller("one"));
         for _ in 0..REFUSALS_MAX {
             assert!(patience.is_left_for(&one, START));
-            patience.wear(&one.agent, START);
+            patience.wear(&one.agent, Reason::NotCovered, START);
         }
         (patience, one)
     }
@@ -118,16 +136,26 @@ mod tests {
     #[test]
     fn patience_comes_back_at_its_rate_and_never_beyond_its_bound() {
         let (patience, one) = worn_out();
-        assert!(!patience.is_left_for(&one, after_us(0)));
-        assert!(patience.is_left_for(&one, after_us(1)));
-        patience.wear(&one.agent, after_us(1));
-        assert!(!patience.is_left_for(&one, after_us(ANOTHER_AFTER_US)));
-        assert!(patience.is_left_for(&one, after_us(ANOTHER_AFTER_US + 1)));
-        let much_later = after_us(1_000 * REFUSALS_MAX * ANOTHER_AFTER_US);
-        for _ in 0..REFUSALS_MAX {
-            patience.wear(&one.agent, much_later);
+        let wear_at = |us| patience.wear(&one.agent, Reason::NotCovered, after_us(us));
+        // What was under way already does not put it off any further.
+        (0..1_000).for_each(|_| wear_at(0));
+        assert!(!patience.is_left_for(&one, after_us(ANOTHER_AFTER_US - 1)));
+        assert!(patience.is_left_for(&one, after_us(ANOTHER_AFTER_US)));
+        wear_at(ANOTHER_AFTER_US);
+        assert!(!patience.is_left_for(&one, after_us(2 * ANOTHER_AFTER_US - 1)));
+        assert!(patience.is_left_for(&one, after_us(2 * ANOTHER_AFTER_US)));
+        let much_later = 1_000 * REFUSALS_MAX * ANOTHER_AFTER_US;
+        (0..REFUSALS_MAX).for_each(|_| wear_at(much_later));
+        assert!(!patience.is_left_for(&one, after_us(much_later)));
+    }
+
+    #[test]
+    fn what_carnet_or_the_server_could_not_do_is_not_the_agents_making() {
+        let (patience, one) = (Patience::default(), caller("one"));
+        for reason in [Reason::UpstreamFailed, Reason::LedgerUnavailable, Reason::SnapshotStale] {
+            (0..1_000).for_each(|_| patience.wear(&one.agent, reason, START));
         }
-        assert!(!patience.is_left_for(&one, much_later));
+        assert!(patience.is_left_for(&one, START));
     }
 
     #[test]

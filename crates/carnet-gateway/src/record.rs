@@ -152,7 +152,6 @@ async fn reserve(
 
 /// Records a deny or an ask. The caller is answered without waiting for the disk.
 pub(crate) fn refusal(gateway: &Gateway, decision: &DecisionId, refused: &Refused) {
-    gateway.patience.wear(&refused.caller.agent, gateway.control.now().mono);
     let subject = subject_of(&gateway.control.view().snapshot, &refused.caller);
     let entry =
         decision_entry(decision, &refused.operation, &refused.caller, &refused.decision, subject);

@@ -317,6 +317,7 @@ fn oldest_beyond(snapshot: &Snapshot, agent: &AgentName) -> Option<InstanceId> {
     if mine.len() < INSTANCES_MAX {
         return None;
     }
+    // None of them is locked: then no other would become known.
     mine.iter().min_by_key(|instance| instance.seen_at).map(|instance| instance.id.clone())
 }
 

@@ -1,11 +1,12 @@
 //! A channel: one conversation with one upstream, for one task on one path.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use carnet_core::{Caller, OperationKind, Resource};
+use carnet_core::{AgentName, Caller, OperationKind, Resource};
 use serde_json::{Map, Value, json};
 
 use super::awaited::Awaited;
@@ -22,6 +23,8 @@ const LISTED_BYTES_MAX: usize = 16 << 20;
 const OFFERED_MAX: usize = 4_096;
 /// The most requests of a server that may wait for its client at once.
 const PASSED_ON_MAX: usize = 256;
+/// How many requests of its own a server is refused before it is spoken with no more.
+const REFUSED_MAX: u32 = 256;
 /// How long a server may take for a request of the gateway's own.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may take to hear that its request goes to nobody.
@@ -38,6 +41,8 @@ pub(crate) struct Channel {
     pub(super) awaited: Awaited,
     /// The server's own requests that were passed on and not yet answered.
     passed_on: Mutex<HashSet<Id>>,
+    /// How many were refused.
+    refused: AtomicU32,
 }
 
 /// One thing a server offers, for review.
@@ -58,10 +63,18 @@ impl Channel {
         path: carnet_core::Path,
         credential: Option<Credential>,
         revision: Revision,
+        agent: Option<&AgentName>,
     ) -> Result<Self, UpstreamError> {
-        let link = Link::open(upstreams, resource, path, credential)?;
+        let link = Link::open(upstreams, resource, path, credential, agent)?;
         let (offers, awaited) = (Offers::default(), Awaited::default());
-        Ok(Self { link, revision, offers, awaited, passed_on: Mutex::default() })
+        Ok(Self {
+            link,
+            revision,
+            offers,
+            awaited,
+            passed_on: Mutex::default(),
+            refused: AtomicU32::new(0),
+        })
     }
 
     /// Everything the server offers of `kind`, all pages.
@@ -181,6 +194,17 @@ impl Channel {
         let bytes = Bytes::from(body.to_string());
         let outbound = Outbound { bytes, id: None, headers: &headers, opens: false };
         self.link.send(outbound, self.revision).await.map(|_| ())
+    }
+
+    /// Whether one more refusal is told and recorded. A server that asks on and on what it may not
+    /// is cut off: each refusal is a record.
+    pub(crate) fn may_be_refused(&self) -> bool {
+        let is_left = self.refused.fetch_add(1, Ordering::Relaxed) < REFUSED_MAX;
+        if !is_left {
+            tracing::warn!("the server asks on and on what it may not: it is cut off");
+            self.link.cut();
+        }
+        is_left
     }
 
     /// Remembers a request of the server's own that goes on to the client, where there is room.

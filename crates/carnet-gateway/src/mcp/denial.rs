@@ -93,12 +93,14 @@ impl Gateway {
             problem: turned.detail.as_deref(),
             ..Rejection::of(&received.caller, &request.method, turned.reason)
         };
+        self.wear(&received.caller, turned.reason);
         record::rejection(self, &turned.decision, &rejection);
     }
 
     fn reject_method(&self, caller: &Caller, method: &str, reason: Reason) -> DecisionId {
         let decision = crate::gateway::decision_id();
         let rejection = Rejection::of(caller, method, reason);
+        self.wear(caller, reason);
         record::rejection(self, &decision, &rejection);
         decision
     }

@@ -260,6 +260,7 @@ impl Gateway {
             problem: Some(&problem),
             ..Rejection::of(caller, method, reason)
         };
+        self.wear(caller, reason);
         record::rejection(self, &decision, &rejection);
         tracing::info!(%decision, %refusal, "a message was refused");
         respond(refused(refusal, id))
@@ -269,6 +270,7 @@ impl Gateway {
     fn turn_away(&self, caller: &Caller, message: &Message, reason: Reason) -> Response<Body> {
         let decision = decision_id();
         let rejection = Rejection::of(caller, name_of(message), reason);
+        self.wear(caller, reason);
         record::rejection(self, &decision, &rejection);
         tracing::info!(%decision, %reason, agent = %caller.agent, "a caller was turned away");
         let mut response = self.challenge(caller.path, &caller.resource, "invalid_token");

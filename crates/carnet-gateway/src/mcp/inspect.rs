@@ -29,7 +29,8 @@ impl Gateway {
         let mut problem = String::new();
         for revision in Revision::ALL {
             let credential = credential.clone();
-            let opened = Channel::open(&self.upstreams, resource, Path::Read, credential, revision);
+            let (upstreams, path) = (&self.upstreams, Path::Read);
+            let opened = Channel::open(upstreams, resource, path, credential, revision, None);
             let looked = match opened {
                 Ok(channel) => {
                     let looked = look(&channel).await;

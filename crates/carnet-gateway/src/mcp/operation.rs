@@ -121,6 +121,7 @@ impl Gateway {
                 record::refusal(self, &decision, &refused);
                 let reason = refused.decision.reasons.first().copied();
                 let reason = reason.unwrap_or(Reason::NotCovered);
+                self.wear(&refused.caller, reason);
                 Verdict::Denied(Turned::of(reason, decision))
             }
             Decided::Ask(refused) => self.ask(decision, refused).await,
@@ -169,6 +170,7 @@ impl Gateway {
 
     async fn ask(&self, decision: DecisionId, refused: Refused) -> Verdict {
         record::refusal(self, &decision, &refused);
+        self.wear(&refused.caller, Reason::ApprovalNeeded);
         let Some(terms) = refused.decision.terms else {
             return Verdict::Denied(Turned::of(Reason::PolicyFailed, decision));
         };

@@ -88,14 +88,18 @@ impl Exchange {
                 about: About::Call(call, None),
                 ..Rejection::of(&self.caller, method, Reason::Unreviewed)
             };
-            record::rejection(gateway, &decision, &rejection);
+            if self.channel.may_be_refused() {
+                record::rejection(gateway, &decision, &rejection);
+            }
             return false;
         };
         let attempt = Attempt { operation, original: asked };
         match decide(&view.snapshot, &*view.policy, attempt, self.caller.clone(), now) {
             Decided::Permit(permit) => gateway.let_ask(permit, decision).await,
             Decided::Deny(refused) | Decided::Ask(refused) => {
-                record::refusal(gateway, &decision, &refused);
+                if self.channel.may_be_refused() {
+                    record::refusal(gateway, &decision, &refused);
+                }
                 false
             }
         }

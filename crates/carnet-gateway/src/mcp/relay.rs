@@ -220,7 +220,9 @@ impl Gateway {
             tracing::error!(%error, "the upstream credential could not be had");
             error.reason
         })?;
-        Channel::open(&self.upstreams, resource, caller.path, credential, revision).map_err(|error| {
+        let (path, agent) = (caller.path, Some(&caller.agent));
+        let opened = Channel::open(&self.upstreams, resource, path, credential, revision, agent);
+        opened.map_err(|error| {
             tracing::warn!(%error, resource = %caller.resource, "the upstream could not be opened");
             Reason::UpstreamFailed
         })

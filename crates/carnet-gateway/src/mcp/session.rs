@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use carnet_core::{AgentName, Caller, Path, Reason, TaskId};
+use carnet_core::{Caller, Path, Reason, TaskId};
 
 use super::channel::{Channel, is_same_caller};
 use super::codec::{Capabilities, Revision};
@@ -14,8 +14,6 @@ use crate::live::LiveGuard;
 const SESSIONS_MAX: usize = 16_384;
 /// The most sessions one task may have on one path.
 const SESSIONS_PER_TASK_MAX: usize = 32;
-/// The most sessions one agent may have: half of the child processes a node starts.
-const SESSIONS_PER_AGENT_MAX: usize = 256;
 /// How long a session may lie idle.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 
@@ -48,7 +46,6 @@ struct Room {
 /// Whose a session is, as far as sessions are counted.
 #[derive(Debug)]
 struct Holder {
-    agent: AgentName,
     task: TaskId,
     path: Path,
 }
@@ -131,22 +128,18 @@ impl Sessions {
 
 impl Room {
     fn take_seat(&mut self, holder: Holder) -> Result<u64, Reason> {
-        let (mut all, mut of_agent, mut of_task) = (0_usize, 0_usize, 0_usize);
-        let mut count = |agent: &AgentName, task: &TaskId, path: Path| {
+        let (mut all, mut of_task) = (0_usize, 0_usize);
+        let mut count = |task: &TaskId, path: Path| {
             all += 1;
-            let is_agents = *agent == holder.agent;
-            of_agent += usize::from(is_agents);
-            of_task += usize::from(is_agents && *task == holder.task && path == holder.path);
+            of_task += usize::from(*task == holder.task && path == holder.path);
         };
         for session in self.by_id.values().filter(|session| !session.is_dead()) {
-            count(&session.caller.agent, &session.caller.task, session.caller.path);
+            count(&session.caller.task, session.caller.path);
         }
         for other in self.opening.values() {
-            count(&other.agent, &other.task, other.path);
+            count(&other.task, other.path);
         }
-        let is_full = all >= SESSIONS_MAX
-            || of_agent >= SESSIONS_PER_AGENT_MAX
-            || of_task >= SESSIONS_PER_TASK_MAX;
+        let is_full = all >= SESSIONS_MAX || of_task >= SESSIONS_PER_TASK_MAX;
         if is_full {
             return Err(Reason::BudgetSpent);
         }
@@ -158,7 +151,7 @@ impl Room {
 
 impl Holder {
     fn of(caller: &Caller) -> Self {
-        Self { agent: caller.agent.clone(), task: caller.task.clone(), path: caller.path }
+        Self { task: caller.task.clone(), path: caller.path }
     }
 }
 

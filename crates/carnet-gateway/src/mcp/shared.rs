@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use carnet_core::{AgentName, Caller, InstanceId, Path, Reason, ResourceName, TaskId};
+use carnet_core::{Caller, InstanceId, Path, Reason, ResourceName, TaskId};
 use tokio::sync::OnceCell;
 
 use super::channel::Channel;
@@ -14,8 +14,6 @@ use crate::live::LiveGuard;
 
 /// The most shared channels of one node.
 const CHANNELS_MAX: usize = 16_384;
-/// The most of them one agent may have: half of the child processes a node starts.
-const CHANNELS_PER_AGENT_MAX: usize = 256;
 
 /// Every shared channel of one node.
 #[derive(Debug, Default)]
@@ -25,7 +23,6 @@ pub(crate) struct Channels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ChannelKey {
-    agent: AgentName,
     task: TaskId,
     path: Path,
     resource: ResourceName,
@@ -79,9 +76,7 @@ impl Channels {
             *slot.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             return Ok(Arc::clone(slot));
         }
-        let mine = by_caller.keys().filter(|other| other.agent == key.agent).count();
-        let is_full = by_caller.len() >= CHANNELS_MAX || mine >= CHANNELS_PER_AGENT_MAX;
-        if is_full && !by_caller.contains_key(&key) {
+        if by_caller.len() >= CHANNELS_MAX && !by_caller.contains_key(&key) {
             return Err(Reason::BudgetSpent);
         }
         let slot = Arc::new(Slot { opened: OnceCell::new(), used: Mutex::new(Instant::now()) });
@@ -109,7 +104,6 @@ impl Channels {
 impl ChannelKey {
     fn of(caller: &Caller) -> Self {
         Self {
-            agent: caller.agent.clone(),
             task: caller.task.clone(),
             path: caller.path,
             resource: caller.resource.clone(),

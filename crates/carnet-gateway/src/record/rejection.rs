@@ -49,7 +49,6 @@ impl<'a> Rejection<'a> {
 /// waiting for the disk.
 pub(crate) fn rejection(gateway: &Gateway, decision: &DecisionId, rejection: &Rejection<'_>) {
     let Rejection { caller, reason, method, about, problem } = rejection;
-    gateway.patience.wear(&caller.agent, gateway.control.now().mono);
     let mut header = caller_header(caller);
     header.insert("decision".into(), json!(DecisionKind::Deny));
     header.insert("reasons".into(), json!([reason]));

@@ -144,3 +144,30 @@ async fn only_what_was_asked_may_be_answered() {
     let seen = world.server.seen("tools/call").remove(1);
     assert_eq!(seen.message["params"]["inputResponses"]["size"]["action"], "accept");
 }
+
+#[tokio::test]
+async fn a_server_that_asks_on_and_on_what_it_may_not_is_cut_off_and_its_agent_is_not() {
+    let world = World::new().await;
+    let session = world.agent.open(Path::Read, MIDDLE).await;
+    world.server.on("tools/call", |seen| {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let answer = event(&seen.result(text("done")));
+        tokio::spawn(async move {
+            for n in 0..1_000 {
+                let _ = sender.send(event(&form(json!(format!("q-{n}"))))).await;
+            }
+            let _ = sender.send(answer).await;
+        });
+        Act::Events(receiver)
+    });
+    session.call("get_ticket", json!({ "id": "T-1" })).send().await;
+    let leaves = world.leaves().await;
+    let denied = leaves.iter().filter(|leaf| leaf.get("decision") == Some(&json!("deny")));
+    assert_eq!(denied.count(), 256, "what comes after is not recorded any more");
+    let gone = session.call("get_ticket", json!({ "id": "T-1" })).send().await;
+    assert_eq!(gone.status, 404, "the session with it has ended");
+    world.server.on("tools/call", |seen| Act::Json(seen.result(text("done"))));
+    let session = world.agent.open(Path::Read, MIDDLE).await;
+    let answer = session.call("get_ticket", json!({ "id": "T-1" })).send().await;
+    assert_eq!(answer.said(), "done", "what a server asks is not of its agent's making");
+}

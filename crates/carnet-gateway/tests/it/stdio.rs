@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use carnet_core::{EffectClass, Path, Reach, Registered, RunAs, Transport};
 use carnet_gateway::Credential;
@@ -259,4 +260,15 @@ async fn no_more_children_are_started_than_sessions_may_be() {
         let ended = ended.unwrap();
         assert!(ended.text().contains("Denied by Carnet"), "{}", ended.text());
     }
+}
+
+#[tokio::test]
+async fn a_child_that_is_gone_has_ended_though_another_process_holds_its_output() {
+    let command = "/bin/sh".to_owned();
+    let args = vec!["-c".to_owned(), "setsid sleep 60 & exit 0".to_owned()];
+    let world = world_of(Transport::Stdio { command, args, run_as: None }, true).await;
+    let opening = world.agent.initialize(Path::Read, MIDDLE, json!({}));
+    let answer = tokio::time::timeout(Duration::from_secs(50), opening).await;
+    let answer = answer.expect("the end of the process that was started");
+    assert!(answer.text().contains("upstream_failed"), "{}", answer.text());
 }

@@ -22,7 +22,8 @@ Example:
   carnet lock agent:support-agent --reason 'it asked for other customers'
 
 TARGET is agent:NAME, user:NAME, task:ID, grant:ID, resource:NAME, instance:ID,
-trust-domain:NAME, or everything."
+trust-domain:NAME, or everything. An instance is one key: while one is locked, no copy of
+its agent with a new key is let in. Where the agent itself may be hijacked, lock the agent."
 )]
 pub(crate) struct SetLock {
     /// What to stop

@@ -1,15 +1,16 @@
 //! The rules for child processes: as whom they run, and how many.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use carnet_core::RunAs;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use carnet_core::{AgentName, RunAs};
 
 use super::UpstreamError;
 
 /// The most child processes of one node.
 const CHILDREN_MAX: usize = 512;
+/// The most of them for one agent, whatever its tasks, sessions and copies.
+const CHILDREN_PER_AGENT_MAX: usize = 256;
 
 /// As whom an upstream's child process may run on this machine.
 #[derive(Debug, Clone, Default)]
@@ -24,29 +25,38 @@ pub struct ChildRules {
 #[derive(Debug)]
 pub(crate) struct Children {
     rules: ChildRules,
-    seats: Arc<Semaphore>,
+    running: Arc<Mutex<Running>>,
+}
+
+/// How many run, and for whom.
+#[derive(Debug, Default)]
+struct Running {
+    all: usize,
+    by_agent: HashMap<AgentName, usize>,
 }
 
 /// Room for one child process, held until it is dead.
 #[derive(Debug)]
-pub(super) struct ChildSeat(
-    #[expect(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit,
-);
+pub(super) struct ChildSeat {
+    running: Arc<Mutex<Running>>,
+    agent: Option<AgentName>,
+}
 
 impl Children {
     pub(crate) fn new(rules: ChildRules) -> Self {
-        Self { rules, seats: Arc::new(Semaphore::new(CHILDREN_MAX)) }
+        Self { rules, running: Arc::default() }
     }
 
-    /// Room for one more child, which will run as `run_as`.
-    pub(super) fn seat(&self, run_as: Option<RunAs>) -> Result<ChildSeat, UpstreamError> {
+    /// Room for one more child that runs as `run_as`, for `agent` or for a reviewer.
+    pub(super) fn seat(
+        &self,
+        run_as: Option<RunAs>,
+        agent: Option<&AgentName>,
+    ) -> Result<ChildSeat, UpstreamError> {
         self.check(run_as)?;
-        let full = |_| {
-            UpstreamError::NotSent(format!(
-                "{CHILDREN_MAX} child processes run, and no more may: close tasks that need none"
-            ))
-        };
-        Arc::clone(&self.seats).try_acquire_owned().map(ChildSeat).map_err(full)
+        let mut running = lock(&self.running);
+        running.take(agent).map_err(|problem| UpstreamError::NotSent(problem.into()))?;
+        Ok(ChildSeat { running: Arc::clone(&self.running), agent: agent.cloned() })
     }
 
     /// Whether a child may run as `run_as`. The registry was asked when the resource was added; the
@@ -74,6 +84,44 @@ impl Children {
     }
 }
 
+impl Running {
+    fn take(&mut self, agent: Option<&AgentName>) -> Result<(), &'static str> {
+        if self.all >= CHILDREN_MAX {
+            return Err("as many child processes run as may: close tasks that need none");
+        }
+        if let Some(agent) = agent {
+            let mine = self.by_agent.entry(agent.clone()).or_default();
+            if *mine >= CHILDREN_PER_AGENT_MAX {
+                return Err("as many child processes run for the agent as may: close its tasks");
+            }
+            *mine += 1;
+        }
+        self.all += 1;
+        Ok(())
+    }
+
+    fn give_back(&mut self, agent: Option<&AgentName>) {
+        self.all = self.all.saturating_sub(1);
+        let Some(agent) = agent else { return };
+        if let Some(mine) = self.by_agent.get_mut(agent) {
+            *mine = mine.saturating_sub(1);
+            if *mine == 0 {
+                self.by_agent.remove(agent);
+            }
+        }
+    }
+}
+
+impl Drop for ChildSeat {
+    fn drop(&mut self) {
+        lock(&self.running).give_back(self.agent.as_ref());
+    }
+}
+
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,9 +146,17 @@ mod tests {
     fn no_more_children_are_started_than_there_are_seats_for() {
         let rules = ChildRules { same_user: true, ..ChildRules::default() };
         let children = Children::new(rules);
-        let mut seats: Vec<_> = (0..CHILDREN_MAX).map(|_| children.seat(None).unwrap()).collect();
-        assert!(children.seat(None).unwrap_err().is_unsent());
+        let [one, two, three] = ["one", "two", "three"].map(|name| name.parse().unwrap());
+        let take = |agent| children.seat(None, Some(agent));
+        let mut seats: Vec<_> = (0..CHILDREN_PER_AGENT_MAX).map(|_| take(&one).unwrap()).collect();
+        assert!(take(&one).unwrap_err().is_unsent(), "one agent does not take the room of all");
+        let others: Vec<_> = (seats.len()..CHILDREN_MAX).map(|_| take(&two).unwrap()).collect();
+        assert!(take(&three).is_err() && children.seat(None, None).is_err());
         seats.pop();
-        assert!(children.seat(None).is_ok());
+        assert!(take(&two).is_err());
+        seats.push(take(&one).unwrap());
+        drop((seats, others));
+        assert!(children.running.lock().unwrap().by_agent.is_empty());
+        assert!(children.seat(None, None).is_ok());
     }
 }

@@ -7,7 +7,7 @@ mod stdio;
 mod watch;
 
 use bytes::Bytes;
-use carnet_core::{Path, Resource, Transport};
+use carnet_core::{AgentName, Path, Resource, Transport};
 use tokio::sync::mpsc;
 
 use super::codec::{Id, Message, Request, Revision, Verified};
@@ -102,19 +102,21 @@ impl UpstreamError {
 }
 
 impl Link {
-    /// A new session with `resource` on `path`, with the credential of that path and no other.
+    /// A new session with `resource` on `path`, with the credential of that path and no other, for
+    /// `agent` or for a reviewer.
     pub(crate) fn open(
         upstreams: &Upstreams,
         resource: &Resource,
         path: Path,
         credential: Option<Credential>,
+        agent: Option<&AgentName>,
     ) -> Result<Self, UpstreamError> {
         match &resource.upstream.transport {
             Transport::Http { url } => http::HttpLink::open(&upstreams.client, url, credential)
                 .map(Box::new)
                 .map(Self::Http),
             Transport::Stdio { command, args, run_as } => {
-                let seat = upstreams.children.seat(*run_as)?;
+                let seat = upstreams.children.seat(*run_as, agent)?;
                 let program = stdio::Program { command, args, run_as: *run_as, seat };
                 stdio::StdioLink::open(&resource.name, path, program, credential).map(Self::Stdio)
             }

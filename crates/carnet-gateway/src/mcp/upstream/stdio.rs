@@ -26,6 +26,8 @@ const STDERR_BYTES_MAX: u64 = 64 << 10;
 const WAITING_LINES_MAX: usize = 64;
 /// How long a message waits for its place among them.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what a child said is still read when it is gone.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Where programs are looked for: the child inherits nothing else.
 const CHILD_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -198,22 +200,35 @@ struct Reading {
 
 impl Reading {
     async fn run(self, output: impl AsyncRead + Unpin, mut child: Child) {
-        let mut reader = BufReader::new(output);
-        let error = loop {
-            match read_line(&mut reader).await {
-                Ok(Some(line)) => {
-                    if let Err(error) = self.route(line) {
-                        break error;
-                    }
-                }
-                Ok(None) => break UpstreamError::Ended("it closed its output".into()),
-                Err(error) => break error,
-            }
+        // Another process may hold its output open when it is gone.
+        let gone = async {
+            let _ = child.wait().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        let error = tokio::select! {
+            error = self.read(output) => error,
+            () = gone => UpstreamError::Ended("it exited".into()),
         };
         // Whatever ended the conversation ends the process, its children included.
         self.group.kill();
         let _ = child.wait().await;
         self.router.end(&error);
+    }
+
+    /// Reads until there is no more, and tells why.
+    async fn read(&self, output: impl AsyncRead + Unpin) -> UpstreamError {
+        let mut reader = BufReader::new(output);
+        loop {
+            match read_line(&mut reader).await {
+                Ok(Some(line)) => {
+                    if let Err(error) = self.route(line) {
+                        return error;
+                    }
+                }
+                Ok(None) => return UpstreamError::Ended("it closed its output".into()),
+                Err(error) => return error,
+            }
+        }
     }
 
     fn route(&self, line: Bytes) -> Result<(), UpstreamError> {
