@@ -21,6 +21,7 @@ use crate::policy_set::NoPolicy;
 use crate::published::{Published, Taken};
 use crate::state::State;
 use crate::vault::Vault;
+use crate::work::turned_down::TurnedDown;
 
 /// What a broker is built from.
 pub struct BrokerParts {
@@ -70,6 +71,7 @@ pub struct Broker {
     /// Brakes in force that the store could not write, in their order.
     pub(crate) held: Mutex<Vec<Held>>,
     pub(crate) lanes: Lanes,
+    pub(crate) turned_down: TurnedDown,
     pub(crate) outbox_waiting: Notify,
     pub(crate) drained: watch::Sender<Drained>,
     running: Mutex<JoinSet<()>>,
@@ -147,6 +149,7 @@ impl Broker {
             policies: Mutex::default(),
             held: Mutex::default(),
             lanes: Lanes::default(),
+            turned_down: TurnedDown::default(),
             outbox_waiting: Notify::new(),
             drained: watch::Sender::new(Drained::default()),
             running: Mutex::default(),

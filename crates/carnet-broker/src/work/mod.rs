@@ -8,6 +8,7 @@ mod prune;
 mod reserve;
 pub(crate) mod sweep;
 mod token;
+pub(crate) mod turned_down;
 
 pub use ask::AskUse;
 pub use open::OpenTask;

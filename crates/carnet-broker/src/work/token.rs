@@ -58,8 +58,16 @@ impl Broker {
         format!("{}/{path}/mcp/{resource}", self.issuer)
     }
 
-    /// Issues a token, deciding anew each time.
+    /// Issues a token, deciding anew each time. What is refused is recorded too.
     pub async fn issue_token(&self, request: TokenRequest) -> Result<IssuedToken, BrokerError> {
+        let issued = self.issue(&request).await;
+        if let Err(BrokerError::Refused { reason, .. }) = &issued {
+            self.record_turned_down(&request, *reason);
+        }
+        issued
+    }
+
+    async fn issue(&self, request: &TokenRequest) -> Result<IssuedToken, BrokerError> {
         let view = self.view();
         let now = self.now();
         if !view.snapshot.is_fresh(now) {
@@ -72,18 +80,18 @@ impl Broker {
             )
         })?;
         check_agent(&view.snapshot, agent)?;
-        check_binding(agent, &request)?;
-        let instance = self.ensure_instance(&request).await?;
+        check_binding(agent, request)?;
+        let instance = self.ensure_instance(request).await?;
         let task = match &request.task {
             Some(task) => task.clone(),
             None => self.standing_task(agent).await?,
         };
         let (view, now) = (self.view(), self.now());
-        let deadline = check_task(&view, &request, &task, &instance, now)?;
-        let claims = self.claims(&request, &view, &task, instance, deadline, now.wall)?;
+        let deadline = check_task(&view, request, &task, &instance, now)?;
+        let claims = self.claims(request, &view, &task, instance, deadline, now.wall)?;
         let token = mint_access(&self.access_key, &claims)
             .map_err(|error| BrokerError::Key(error.to_string()))?;
-        self.record_token(&request, &claims).await?;
+        self.record_token(request, &claims).await?;
         Ok(IssuedToken {
             token: token.into(),
             ttl_s: claims.exp.s() - now.wall.s(),

@@ -104,6 +104,34 @@ async fn no_token_is_issued_where_no_call_could_be_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_is_a_decision_in_the_ledger() {
+    let house = House::furnished().await;
+    let task = house.open(&[read()]).await.unwrap();
+    let admin =
+        || TokenRequest { path: Path::Admin, ..house.token_request("desk-agent", Some(&task)) };
+    for _ in 0..10 {
+        assert_eq!(reason(house.broker.issue_token(admin()).await), Reason::NotCovered);
+    }
+    house.hand.run_s(1);
+    assert_eq!(reason(house.broker.issue_token(admin()).await), Reason::NotCovered);
+    let refused = || {
+        let leaves = house.leaves();
+        let headers = leaves.iter().map(|leaf| leaf.header().clone());
+        headers.filter(|header| header.contains_key("count")).collect::<Vec<_>>()
+    };
+    let both = async {
+        while refused().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("two records");
+    let counts = refused();
+    assert_eq!(counts.iter().map(|it| it["count"].clone()).collect::<Vec<_>>(), [1, 10]);
+    assert_eq!(counts[0]["reasons"], json!(["not_covered"]));
+    assert_eq!((&counts[0]["task"], &counts[0]["path"]), (&json!(task), &json!("admin")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_copy_is_not_back_with_another_key() {
     let house = House::furnished().await;
     let task = house.open(&[read()]).await.unwrap();
