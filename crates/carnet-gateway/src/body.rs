@@ -15,8 +15,6 @@ use tokio_util::sync::CancellationToken;
 /// The body of every response of the gateway.
 pub type Body = BoxBody<Bytes, Infallible>;
 
-/// The JSON-RPC error code of a request that is none of the protocol's.
-const PROBLEM_CODE: i64 = -32_600;
 /// How many events may wait for a slow client.
 const EVENTS_WAITING_MAX: usize = 64;
 
@@ -35,12 +33,15 @@ pub(crate) fn json(status: u16, bytes: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// An HTTP error, in the protocol's own form and without an id: what is wrong and what to do.
+/// An HTTP error that is none of the protocol's: what is wrong and what to do, as text. Were it
+/// JSON, clients would take it for the answer and not see by the status that a session is gone.
 pub(crate) fn problem(status: StatusCode, message: &str) -> Response<Body> {
-    let error = serde_json::json!({
-        "jsonrpc": "2.0", "id": null, "error": { "code": PROBLEM_CODE, "message": message },
-    });
-    json(status.as_u16(), error.to_string())
+    let mut response = Response::new(full(format!("{message}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// A response without a body.

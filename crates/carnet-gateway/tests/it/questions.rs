@@ -166,6 +166,8 @@ async fn a_server_that_asks_on_and_on_what_it_may_not_is_cut_off_and_its_agent_i
     assert_eq!(denied.count(), 256, "what comes after is not recorded any more");
     let gone = session.call("get_ticket", json!({ "id": "T-1" })).send().await;
     assert_eq!(gone.status, 404, "the session with it has ended");
+    // In JSON a client would take it for the answer, and not open another.
+    assert_eq!(gone.headers["content-type"], "text/plain; charset=utf-8");
     world.server.on("tools/call", |seen| Act::Json(seen.result(text("done"))));
     let session = world.agent.open(Path::Read, MIDDLE).await;
     let answer = session.call("get_ticket", json!({ "id": "T-1" })).send().await;
