@@ -42,8 +42,8 @@ pub struct LedgerConfig {
     /// How long a record that no effect waits for may wait to be written with one that somebody
     /// waits for.
     pub linger: Duration,
-    /// The least time from one sync to the next while several writers hand in records at once; a
-    /// writer that is alone is never held up by it.
+    /// The most time from one sync to the next while several writers hand in records at once, half a
+    /// millisecond for each of them; a writer that is alone is never held up by it.
     pub gather: Duration,
     /// How often a checkpoint is published if the log grew; `None` publishes on demand only.
     pub checkpoint_every: Option<Duration>,
@@ -70,7 +70,7 @@ impl LedgerConfig {
             queue_entries_max: 16_384,
             queue_bytes_max: 64 * 1024 * 1024,
             linger: Duration::from_millis(5),
-            gather: Duration::from_millis(1),
+            gather: Duration::from_millis(4),
             checkpoint_every: Some(Duration::from_secs(1)),
         }
     }
