@@ -66,7 +66,7 @@ pub use id::{
 pub use intent::{
     ActionPattern, ActionPatternError, Allowance, Approve, Binding, BindingError, BindingMismatch,
     Budget, EmailBinding, Intent, IntentError, Other, Purpose, PurposeError, RegularExpression,
-    RegularExpressionError, Uncovered, UrlBinding, UrlBindingError, fuzz_intent,
+    RegularExpressionError, Uncovered, UrlBinding, UrlBindingError, Wider, fuzz_intent,
 };
 pub use lifecycle::{Effect, Lifecycle, TransitionError};
 pub use lock::{Lock, LockEvent, LockState, LockTarget};

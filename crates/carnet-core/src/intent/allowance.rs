@@ -79,8 +79,8 @@ impl Other {
     }
 }
 
-/// Whether a person must say yes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+/// Whether a person must say yes, from the least to the strictest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Approve {
     /// Nobody, unless policy asks.

@@ -65,6 +65,27 @@ impl Allowance {
         operation: &Operation,
         kinds: &BTreeMap<String, ArgumentKind>,
     ) -> Result<BTreeMap<String, i64>, Uncovered> {
+        self.check_address(operation)?;
+        if self.delegate_only {
+            return Err(Uncovered::DelegateOnly);
+        }
+        self.admits(operation, kinds)
+    }
+
+    /// Whether `operation` is within this, be it to use or only to hand on. Answers as
+    /// [`Allowance::covers`] does.
+    pub fn admits(
+        &self,
+        operation: &Operation,
+        kinds: &BTreeMap<String, ArgumentKind>,
+    ) -> Result<BTreeMap<String, i64>, Uncovered> {
+        self.check_address(operation)?;
+        self.check_bound(operation, kinds)?;
+        self.check_unnamed(operation)?;
+        self.amounts(operation, kinds)
+    }
+
+    fn check_address(&self, operation: &Operation) -> Result<(), Uncovered> {
         let is_of_resource = self.action.resource() == operation.resource().as_str();
         if !is_of_resource || !self.action.matches(operation.action()) {
             return Err(Uncovered::Pattern);
@@ -72,12 +93,7 @@ impl Allowance {
         if self.path != operation.path() {
             return Err(Uncovered::Path(self.path));
         }
-        if self.delegate_only {
-            return Err(Uncovered::DelegateOnly);
-        }
-        self.check_bound(operation, kinds)?;
-        self.check_unnamed(operation)?;
-        self.amounts(operation, kinds)
+        Ok(())
     }
 
     fn check_bound(&self, operation: &Operation, kinds: &Kinds) -> Result<(), Uncovered> {

@@ -7,6 +7,7 @@
 mod allowance;
 mod binding;
 mod binding_file;
+mod containment;
 mod coverage;
 mod duration;
 mod file;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use allowance::{Allowance, Approve, Other};
 pub use binding::{Binding, EmailBinding};
+pub use containment::Wider;
 pub use coverage::Uncovered;
 pub use file::{Budget, Intent};
 pub use fuzz::fuzz_intent;

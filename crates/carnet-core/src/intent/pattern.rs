@@ -58,6 +58,12 @@ impl ActionPattern {
         !self.0.contains('*')
     }
 
+    /// Whether everything `narrower` matches, this matches too. A `*` there can only be met by a `*`
+    /// here, so that its text can be matched like a name: the rest of it is written out in both.
+    pub fn contains(&self, narrower: &Self) -> bool {
+        self == narrower || segments_match(&self.0, &narrower.0)
+    }
+
     /// Whether it matches `action`.
     pub fn matches(&self, action: &ActionName) -> bool {
         segments_match(&self.0, action.as_str())

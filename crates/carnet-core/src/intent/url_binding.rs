@@ -68,6 +68,17 @@ impl UrlBinding {
         })
     }
 
+    /// Whether every URL this lets through, `above` lets through too.
+    pub(super) fn is_within(&self, above: &Self) -> bool {
+        let place = |url: &Self| (url.scheme.clone(), url.host.clone(), url.port);
+        let is_under = match (&self.path_under, &above.path_under) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(above)) => is_path_under(own, above),
+        };
+        place(self) == place(above) && is_under
+    }
+
     /// Whether `text` is a URL that points there.
     pub(super) fn check(&self, text: &str) -> Result<(), BindingMismatch> {
         let url = WebUrl::parse(text)?;
@@ -85,6 +96,12 @@ impl UrlBinding {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether `path` is `directory` or below it, by segment.
+fn is_path_under(path: &str, directory: &str) -> bool {
+    let directory = directory.trim_end_matches('/');
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn plain_path(base: &str, path: &str) -> Result<String, UrlBindingError> {
