@@ -155,6 +155,9 @@ fn task_view(n: usize) -> Result<TaskView, String> {
         deadline: NOW.wall.plus_s(1_800),
         calls_max: Some(50),
         calls_spent: 3,
+        children_max: None,
+        children: 0,
+        levels_max: None,
         marked: false,
         state: TaskState::Open,
     };
@@ -168,6 +171,7 @@ fn task_view(n: usize) -> Result<TaskView, String> {
             totals_spent: BTreeMap::new(),
             approved: None,
             draws_on: None,
+            cut_from: None,
             state: GrantState::Active,
         })
     });

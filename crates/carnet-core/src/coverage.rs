@@ -39,6 +39,8 @@ pub enum Miss {
     Locked,
     /// Its uses or totals are spent.
     Spent,
+    /// The grant it was cut from, in a task above, is gone or does not allow it.
+    Above(GrantId),
     /// It is about something else.
     Uncovered(Uncovered),
 }
@@ -103,6 +105,7 @@ fn try_grant(
     if !grant.is_for(instance) {
         return Err(Miss::NotLive("approved for another running copy".to_owned()));
     }
+    check_above(snapshot, view, grant, operation, kinds, now)?;
     let mut charges = Vec::new();
     charge(grant, Amounts { totals }, &mut charges)?;
     if let Some(id) = &grant.draws_on {
@@ -117,6 +120,21 @@ fn try_grant(
     let approved_by = grant.approved.as_ref().map(|yes| yes.by.clone()).unwrap_or_default();
     let wants_approval = grant.allowance.approve == Approve::OnUse && grant.approved.is_none();
     Ok(Cover { grant: grant.id.clone(), charges, approved_by, wants_approval })
+}
+
+/// Whether every grant above, from the one it was cut from to the root's, stands and allows the
+/// operation too. So what is handed on is a part of what is there, whatever was compared when it was.
+fn check_above(
+    snapshot: &Snapshot,
+    view: &TaskView,
+    grant: &Grant,
+    operation: &Operation,
+    kinds: &BTreeMap<String, ArgumentKind>,
+    now: Timestamp,
+) -> Result<(), Miss> {
+    let above = snapshot.grants_above(view, grant, now).map_err(Miss::Above)?;
+    let wide = above.into_iter().find(|grant| grant.allowance.admits(operation, kinds).is_err());
+    wide.map_or(Ok(()), |grant| Err(Miss::Above(grant.id.clone())))
 }
 
 fn check_live(grant: &Grant, now: Timestamp) -> Result<(), Miss> {

@@ -416,7 +416,8 @@ pub(crate) fn recheck(
         let is_charged = cover.charges.iter().any(|charge| charge.grant == *id);
         let is_last = is_charged && grant.state == crate::GrantState::Exhausted;
         let holds = grant.is_live(now.wall) || (is_last && now.wall < grant.expires);
-        if !holds || snapshot.is_locked(&LockTarget::Grant(grant.id.clone())) {
+        let is_cut_off = snapshot.grants_above(live.view, grant, now.wall).is_err();
+        if !holds || is_cut_off || snapshot.is_locked(&LockTarget::Grant(grant.id.clone())) {
             return Err(Reason::NotCovered);
         }
     }

@@ -72,6 +72,9 @@ pub(crate) fn task(id: &str) -> Task {
         deadline: Timestamp::from_s(2_000),
         calls_max: None,
         calls_spent: 0,
+        children_max: None,
+        children: 0,
+        levels_max: None,
         marked: false,
         state: TaskState::Open,
     }
@@ -91,6 +94,7 @@ pub(crate) fn grant(id: &str, allowance: Allowance) -> Grant {
         totals_spent: BTreeMap::new(),
         approved: None,
         draws_on: None,
+        cut_from: None,
         state: GrantState::Active,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delegation::Share;
 use crate::lifecycle::{Effect, Lifecycle, TransitionError};
 use crate::{Allowance, ApprovalId, GrantId, InstanceId, TaskId, Timestamp, UserName};
 
@@ -28,6 +29,9 @@ pub struct Grant {
     pub approved: Option<Approved>,
     /// The grant whose uses and totals it also draws on: an allowance approved at each use.
     pub draws_on: Option<GrantId>,
+    /// The grant of the parent task it was cut from: it is live no longer than that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_from: Option<GrantId>,
     /// Where it stands.
     pub state: GrantState,
 }
@@ -92,6 +96,8 @@ pub enum GrantEvent {
     Reserve(Amounts),
     /// A reserved use was never forwarded.
     Release(Amounts),
+    /// A part of it moves to a child task.
+    HandOn(Share),
     /// It is taken back.
     Revoke,
     /// Its time is over.
@@ -108,6 +114,7 @@ impl GrantEvent {
             Self::Withdraw => "be withdrawn",
             Self::Reserve(_) => "reserve a use within its bounds",
             Self::Release(_) => "release a use",
+            Self::HandOn(_) => "hand on within its bounds",
             Self::Revoke => "be revoked",
             Self::Expire => "expire",
         }
@@ -170,6 +177,9 @@ impl Grant {
             (S::Active, GrantEvent::Reserve(amounts)) => {
                 return self.with_reserved(&amounts).map(|grant| (grant, vec![])).ok_or(refused);
             }
+            (S::Active, GrantEvent::HandOn(share)) => {
+                return self.with_moved(&share).map(|grant| (grant, vec![])).ok_or(refused);
+            }
             (_, GrantEvent::Release(amounts)) => {
                 return self.with_released(&amounts).map(|grant| (grant, vec![])).ok_or(refused);
             }
@@ -212,6 +222,31 @@ impl Grant {
         }
         for (argument, ceiling) in &self.allowance.total {
             let amount = *amounts.totals.get(argument)?;
+            let spent = grant.totals_spent.get(argument).copied().unwrap_or(0);
+            let next = spent.checked_add(amount)?;
+            if amount < 0 || next > *ceiling {
+                return None;
+            }
+            grant.totals_spent.insert(argument.clone(), next);
+        }
+        if grant.uses_left() == Some(0) {
+            grant.state = GrantState::Exhausted;
+        }
+        debug_assert_eq!(crate::invariant::check_grant(&grant), Ok(()));
+        Some(grant)
+    }
+
+    /// The grant with `share` moved away, or none where it has less.
+    fn with_moved(&self, share: &Share) -> Option<Self> {
+        let mut grant = self.clone();
+        if let Some(uses) = self.allowance.uses {
+            grant.uses_spent = grant.uses_spent.checked_add(share.uses)?;
+            if share.uses == 0 || grant.uses_spent > uses {
+                return None;
+            }
+        }
+        for (argument, ceiling) in &self.allowance.total {
+            let amount = *share.totals.get(argument)?;
             let spent = grant.totals_spent.get(argument).copied().unwrap_or(0);
             let next = spent.checked_add(amount)?;
             if amount < 0 || next > *ceiling {

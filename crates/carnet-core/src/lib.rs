@@ -25,6 +25,7 @@ mod agent;
 mod approval;
 mod coverage;
 mod decide;
+mod delegation;
 mod digest;
 mod effect;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use decide::{
     Caller, Decision, DecisionKind, QUESTIONS_PENDING_MAX, assess, check_caller, on_use_terms,
     task_facts,
 };
+pub use delegation::{Cut, Handover, NotAPart, Share, Shortfall, hand_on};
 pub use digest::{Digest, DigestError};
 pub use effect::{EffectClass, Reach};
 pub use grant::{Amounts, Approved, Grant, GrantEvent, GrantState};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::{ActionPattern, ArgumentKind, GrantId, GrantState};
 use crate::{Agent, AgentName, Grant, Instance, InstanceId, Lock, LockId, LockTarget, Monotonic};
 use crate::{Now, Principal, Reason, Resource, ResourceName, Task, TaskId, TaskState, Timestamp};
 use crate::{User, UserName};
@@ -42,10 +43,24 @@ pub struct TaskView {
     pub questions_pending: u32,
 }
 
+impl TaskView {
+    /// The grant with `id`.
+    pub fn grant(&self, id: &GrantId) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.id == *id)
+    }
+}
+
 impl Snapshot {
     /// The reviewed resource named `name`.
     pub fn resource(&self, name: &ResourceName) -> Option<&Arc<Resource>> {
         self.resources.get(name)
+    }
+
+    /// What reviewers call the argument `name`, over every operation `pattern` matches.
+    pub fn kinds_of(&self, pattern: &ActionPattern, name: &str) -> Vec<Option<ArgumentKind>> {
+        let operations = self.resources.values().flat_map(|resource| resource.operations.values());
+        let matching = operations.filter(|registered| pattern.matches(&registered.action));
+        matching.map(|registered| registered.arguments.get(name).copied()).collect()
     }
 
     /// The task with `id`, where it is not closed.
@@ -135,6 +150,37 @@ impl Snapshot {
             views.push(view);
         }
         Ok(views)
+    }
+
+    /// The grants that `grant`, of the task of `view`, was cut from, up to the root's: all of them
+    /// standing, or the one that is not. A grant of a child task that was cut from none is none.
+    pub fn grants_above<'a>(
+        &'a self,
+        view: &'a TaskView,
+        grant: &'a Grant,
+        now: Timestamp,
+    ) -> Result<Vec<&'a Grant>, GrantId> {
+        let (mut above, mut view, mut grant) = (Vec::new(), view, grant);
+        while let Some(parent) = &view.task.parent {
+            // A yes to one operation rests on the allowance it draws on.
+            if let Some(base) = &grant.draws_on {
+                grant = view.grant(base).ok_or_else(|| base.clone())?;
+            }
+            let from = grant.cut_from.as_ref().ok_or_else(|| grant.id.clone())?;
+            let parent = self.task(parent).ok_or_else(|| from.clone())?;
+            let held = parent.grant(from).filter(|held| {
+                let stands = matches!(held.state, GrantState::Active | GrantState::Exhausted);
+                let is_locked = self.is_locked(&LockTarget::Grant(held.id.clone()));
+                stands && now < held.expires && !is_locked
+            });
+            grant = held.ok_or_else(|| from.clone())?;
+            view = parent;
+            above.push(grant);
+            if above.len() > TASK_DEPTH_MAX as usize {
+                return Err(grant.id.clone());
+            }
+        }
+        Ok(above)
     }
 
     /// The facts policy may know of `principal`, where it is registered.

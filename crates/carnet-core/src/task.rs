@@ -33,10 +33,23 @@ pub struct Task {
     pub calls_max: Option<u64>,
     /// How many operations have been reserved against `calls_max`.
     pub calls_spent: u64,
+    /// How many child tasks it may open, where that is bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub children_max: Option<u64>,
+    /// How many it has opened.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub children: u64,
+    /// How many levels of tasks may be below it, where that is bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels_max: Option<u32>,
     /// Whether something untrusted has been read in its tree.
     pub marked: bool,
     /// Where it stands.
     pub state: TaskState,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Where a task stands.
@@ -111,6 +124,11 @@ pub enum TaskEvent {
     ReserveCall,
     /// A reserved operation was never forwarded.
     ReleaseCall,
+    /// A child task is opened, and so many calls of the budget move to it.
+    HandOn {
+        /// How many.
+        calls: u64,
+    },
 }
 
 impl TaskEvent {
@@ -123,6 +141,7 @@ impl TaskEvent {
             Self::Drain => "drain",
             Self::ReserveCall => "reserve a call",
             Self::ReleaseCall => "release a call",
+            Self::HandOn { .. } => "hand on within its bounds",
         }
     }
 }
@@ -174,6 +193,9 @@ impl Task {
                 self.calls_spent = self.next_calls_spent().ok_or_else(refused)?;
                 return Ok((self, Vec::new()));
             }
+            (TaskState::Open, TaskEvent::HandOn { calls }) => {
+                return self.with_child(calls).map(|task| (task, Vec::new())).ok_or_else(refused);
+            }
             // A call that was reserved while the task was open may be released after it closed.
             (_, TaskEvent::ReleaseCall) => {
                 self.calls_spent = self.calls_spent.checked_sub(1).ok_or_else(refused)?;
@@ -184,6 +206,15 @@ impl Task {
         self.state = state;
         let effects = self.effects_of(transition);
         Ok((self, effects))
+    }
+
+    /// The task with one more child, and `calls` of its budget moved there.
+    fn with_child(&self, calls: u64) -> Option<Self> {
+        let children = self.children.checked_add(1)?;
+        let calls_spent = self.calls_spent.checked_add(calls)?;
+        let fits = children <= self.children_max.unwrap_or(u64::MAX)
+            && calls_spent <= self.calls_max.unwrap_or(u64::MAX);
+        fits.then(|| Self { children, calls_spent, ..self.clone() })
     }
 
     fn next_calls_spent(&self) -> Option<u64> {

@@ -135,13 +135,13 @@ impl Basis {
     /// Whether the grants and the review an operation rests on are what they were. A grant whose
     /// last use this operation took is exhausted, and stands.
     fn stands(&self, snapshot: &Snapshot, caller: &Caller, now: Now) -> bool {
-        let held = snapshot.task(&caller.task).map(|view| view.grants.as_slice());
-        let held = held.unwrap_or_default();
+        let Some(view) = snapshot.task(&caller.task) else { return false };
         let is_live = |id: &GrantId| {
-            held.iter().find(|grant| grant.id == *id).is_some_and(|grant| {
+            view.grant(id).is_some_and(|grant| {
                 matches!(grant.state, GrantState::Active | GrantState::Exhausted)
                     && now.wall < grant.expires
                     && !snapshot.is_locked(&LockTarget::Grant(id.clone()))
+                    && snapshot.grants_above(view, grant, now.wall).is_ok()
             })
         };
         let resource = snapshot.resource(&caller.resource);

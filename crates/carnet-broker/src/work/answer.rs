@@ -251,6 +251,7 @@ fn add_exact_grant(
         totals_spent: Default::default(),
         approved: Some(approved(approval)),
         draws_on: draws_on.clone(),
+        cut_from: None,
         state: GrantState::Requested,
     };
     let (grant, effects) = grant.apply(GrantEvent::Activate, now)?;

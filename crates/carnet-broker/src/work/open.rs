@@ -160,6 +160,9 @@ fn propose(request: &OpenTask, id: TaskId, now: Timestamp) -> Task {
         deadline: now.plus_s(i64::from(deadline_s)),
         calls_max: request.intent.budget.as_ref().and_then(|budget| budget.calls),
         calls_spent: 0,
+        children_max: None,
+        children: 0,
+        levels_max: None,
         marked: false,
         state: TaskState::Proposed,
     }
@@ -220,6 +223,7 @@ fn add_grant(
         totals_spent: Default::default(),
         approved: None,
         draws_on: None,
+        cut_from: None,
         state: GrantState::Requested,
     };
     let details =

@@ -129,13 +129,16 @@ fn nothing_is_permitted_after_an_ancestor_is_closed() {
     let grants = snapshot.tasks[&"task_1".parse().unwrap()].grants.clone();
     let mut child = fixture::task("task_1");
     child.parent = Some("task_9".parse().unwrap());
-    fixture::put_task(&mut snapshot, child, grants);
+    let whole = |grant: &Grant| Grant { id: "grant_9".parse().unwrap(), ..grant.clone() };
+    let above: Vec<Grant> = grants.iter().map(whole).collect();
+    let part = |grant: Grant| Grant { cut_from: Some("grant_9".parse().unwrap()), ..grant };
+    fixture::put_task(&mut snapshot, child, grants.into_iter().map(part).collect());
     assert_eq!(read(&snapshot).reasons, [Reason::AncestorClosed]);
-    fixture::put_task(&mut snapshot, fixture::task("task_9"), vec![]);
+    fixture::put_task(&mut snapshot, fixture::task("task_9"), above.clone());
     assert_eq!(read(&snapshot).kind, DecisionKind::Permit);
     let mut suspended = fixture::task("task_9");
     suspended.state = TaskState::Suspended;
-    fixture::put_task(&mut snapshot, suspended, vec![]);
+    fixture::put_task(&mut snapshot, suspended, above);
     assert_eq!(read(&snapshot).reasons, [Reason::AncestorClosed]);
 }
 

@@ -242,6 +242,7 @@ pub(crate) fn grant(number: usize, allowance: &Value) -> Grant {
         totals_spent: BTreeMap::new(),
         approved: None,
         draws_on: None,
+        cut_from: None,
         state: GrantState::Active,
     }
 }
@@ -260,6 +261,9 @@ fn task() -> Task {
         deadline: NOW.wall.plus_s(1_000),
         calls_max: None,
         calls_spent: 0,
+        children_max: None,
+        children: 0,
+        levels_max: None,
         marked: false,
         state: TaskState::Open,
     }

@@ -191,6 +191,7 @@ fn miss_text(miss: &Miss) -> String {
         Miss::NotLive(state) => format!("it is {state}"),
         Miss::Locked => "a lock stops it".to_owned(),
         Miss::Spent => "its uses or totals are spent".to_owned(),
+        Miss::Above(grant) => format!("{grant}, which it rests on, is gone or does not allow this"),
         Miss::Uncovered(uncovered) => uncovered.to_string(),
     }
 }

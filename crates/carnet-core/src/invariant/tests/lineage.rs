@@ -43,6 +43,8 @@ fn events() -> impl Strategy<Value = Event> {
         LockTarget::Instance(InstanceId::from_bits(1)),
         LockTarget::Instance(InstanceId::from_bits(2)),
         LockTarget::Grant("grant_1".parse().unwrap()),
+        LockTarget::Grant("grant_2".parse().unwrap()),
+        LockTarget::Grant("grant_3".parse().unwrap()),
         LockTarget::User("cy".parse().unwrap()),
     ];
     targets.extend(TASKS.map(|id| LockTarget::Task(id.parse().unwrap())));
@@ -86,8 +88,13 @@ impl World {
             };
             task.parent = n.checked_sub(1).map(|above| TASKS[above].parse().unwrap());
             task.depth = n as u32;
-            let grants = if n == 2 { vec![grant.clone()] } else { vec![] };
-            fixture::put_task(&mut snapshot, task, grants);
+            // Each is cut from the one above.
+            let mut held = grant.clone();
+            held.id = format!("grant_{}", 3 - n).parse().unwrap();
+            held.task = task.id.clone();
+            held.cut_from =
+                task.parent.as_ref().map(|_| format!("grant_{}", 4 - n).parse().unwrap());
+            fixture::put_task(&mut snapshot, task, vec![held]);
         }
         Self { snapshot, locks: Vec::new() }
     }
@@ -186,6 +193,7 @@ fn those_who_handed_the_work_on_are_its_delegators() {
 fn a_person_the_work_was_handed_on_for_does_not_count_among_those_who_approved() {
     let exact = Allowance::exact(&fixture::operation("get_ticket", json!({})));
     let mut grant = fixture::grant("grant_1", exact);
+    grant.cut_from = Some("grant_2".parse().unwrap());
     grant.approved = Some(Approved {
         approval: ApprovalId::from_bits(1),
         by: vec!["bo".parse().unwrap()],
