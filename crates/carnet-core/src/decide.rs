@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::{Cover, Coverage, Miss, cover};
-use crate::{Agent, AgentName, ApprovalFacts, ApprovalTerms, Approver, Digest, Document, GrantId};
+use crate::{AgentName, ApprovalFacts, ApprovalTerms, Approver, Digest, Document, GrantId};
 use crate::{InstanceId, LockTarget, Monotonic, Now, Operation, Owner, Path, Policy, Principal};
 use crate::{
     Reason, Registered, Resource, ResourceName, Snapshot, Target, Task, TaskFacts, TaskId,
@@ -80,6 +80,9 @@ pub struct Decision {
     pub misses: Vec<(GrantId, Miss)>,
     /// What policy said.
     pub verdict: Option<Verdict>,
+    /// What it said of each hop it was handed on by, from the task's own parent up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<Hop>,
     /// Who must be asked, on an ask.
     pub terms: Option<ApprovalTerms>,
     /// The document policy judged.
@@ -94,6 +97,19 @@ pub struct Decision {
     pub fresh_until: Monotonic,
     /// When it was decided.
     pub at: Timestamp,
+}
+
+/// One hop an operation was handed on by, and what policy says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The task it was handed on to.
+    pub task: TaskId,
+    /// What policy judged.
+    pub document: Document,
+    /// What it said.
+    pub verdict: Verdict,
+    /// Whether that lets it be handed on: it permits, or those it asks have said yes.
+    pub permits: bool,
 }
 
 impl Decision {
@@ -117,6 +133,7 @@ pub fn assess(
         cover: None,
         misses: Vec::new(),
         verdict: None,
+        hops: Vec::new(),
         terms: None,
         document: None,
         counts_calls: false,
@@ -136,7 +153,6 @@ pub fn assess(
 
 /// What liveness found: everything below may rely on it.
 struct Live<'a> {
-    agent: &'a Agent,
     view: &'a TaskView,
 }
 
@@ -167,7 +183,7 @@ fn check_liveness<'a>(
     }
     let view = check_lineage(snapshot, caller, now.wall)?;
     check_locks(snapshot, caller)?;
-    Ok(Live { agent, view })
+    Ok(Live { view })
 }
 
 fn check_lineage<'a>(
@@ -243,8 +259,18 @@ fn judge(
     let Some(document) = document else {
         return decision.reasons.push(Reason::AgentUnknown);
     };
-    let verdict = judge_under_todays_terms(snapshot, policy, &document, &coverage, live);
+    let approval = Approval { by: &document.approvals.by, task: &live.view.task };
+    let verdict = approval.judge(snapshot, policy, &document);
     decision.counts_calls = live.view.task.calls_max.is_some();
+    if let Ok(cover) = &coverage {
+        match judge_hops(snapshot, policy, &document, live.view, cover) {
+            Ok(hops) => decision.hops = hops,
+            Err(reason) => decision.reasons.push(reason),
+        }
+    }
+    if decision.hops.iter().any(|hop| !hop.permits) {
+        decision.reasons.push(Reason::DelegationRefused);
+    }
     conclude(snapshot, live, &coverage, &verdict, decision);
     decision.document = Some(document);
     decision.verdict = Some(verdict);
@@ -254,27 +280,80 @@ fn judge(
     }
 }
 
-/// What policy says, with those who approved exactly this counted only where they meet the terms
-/// policy sets today: an engine sees names, the snapshot knows what they stand for.
-fn judge_under_todays_terms(
+/// What policy says of each hop the operation was handed on by: that the agent of the task above
+/// may hand exactly this on. The grants above are those that coverage found standing.
+fn judge_hops(
     snapshot: &Snapshot,
     policy: &dyn Policy,
     document: &Document,
-    coverage: &Coverage,
-    live: &Live<'_>,
-) -> Verdict {
-    let verdict = policy.judge(document);
-    let (Ok(cover), VerdictEffect::Permit) = (coverage, &verdict.effect) else {
-        return verdict;
-    };
-    if cover.approved_by.is_empty() {
-        return verdict;
+    view: &TaskView,
+    cover: &Cover,
+) -> Result<Vec<Hop>, Reason> {
+    let mut hops = Vec::new();
+    let (mut view, mut grant) = (view, view.grant(&cover.grant).ok_or(Reason::NotCovered)?);
+    while let Some(parent) = &view.task.parent {
+        let parent = snapshot.task(parent).ok_or(Reason::AncestorClosed)?;
+        let base = grant.draws_on.as_ref().map_or(Some(grant), |base| view.grant(base));
+        let part = base.ok_or(Reason::NotCovered)?;
+        let delegator = Principal::Agent(parent.task.agent.clone());
+        let by = part.approved.as_ref().map(|approved| approved.by.clone()).unwrap_or_default();
+        let asked = Document {
+            principal: snapshot.principal_facts(&delegator).ok_or(Reason::AgentUnknown)?,
+            verb: Verb::TaskDelegate,
+            task: Some(task_facts(&view.task)),
+            approvals: ApprovalFacts { by },
+            ..document.clone()
+        };
+        let approval = Approval { by: &asked.approvals.by, task: &view.task };
+        let verdict = approval.judge(snapshot, policy, &asked);
+        let permits = match &verdict.effect {
+            VerdictEffect::Permit => true,
+            VerdictEffect::Ask(terms) => approval.meets(snapshot, terms),
+            VerdictEffect::Deny => false,
+        };
+        hops.push(Hop { task: view.task.id.clone(), document: asked, verdict, permits });
+        let whole = part.cut_from.as_ref().and_then(|id| parent.grant(id));
+        (view, grant) = (parent, whole.ok_or(Reason::NotCovered)?);
     }
-    let unapproved = Document { approvals: ApprovalFacts::default(), ..document.clone() };
-    let bare = policy.judge(&unapproved);
-    match &bare.effect {
-        VerdictEffect::Ask(terms) if !are_met(terms, cover, snapshot, live) => bare,
-        _ => verdict,
+    Ok(hops)
+}
+
+/// Who said yes to what is done in a task.
+struct Approval<'a> {
+    by: &'a [UserName],
+    task: &'a Task,
+}
+
+impl Approval<'_> {
+    /// What policy says, with those who said yes counted only where they meet the terms policy sets
+    /// today: an engine sees names, the snapshot knows what they stand for.
+    fn judge(&self, snapshot: &Snapshot, policy: &dyn Policy, document: &Document) -> Verdict {
+        let verdict = policy.judge(document);
+        if self.by.is_empty() || verdict.effect != VerdictEffect::Permit {
+            return verdict;
+        }
+        let unapproved = Document { approvals: ApprovalFacts::default(), ..document.clone() };
+        let bare = policy.judge(&unapproved);
+        match &bare.effect {
+            VerdictEffect::Ask(terms) if !self.meets(snapshot, terms) => bare,
+            _ => verdict,
+        }
+    }
+
+    /// Whether they meet today's terms: the stored yes is judged again.
+    fn meets(&self, snapshot: &Snapshot, terms: &ApprovalTerms) -> bool {
+        let agent = snapshot.agents.get(&self.task.agent);
+        let Some(owner) = agent.map(|agent| agent.owner.to_string()) else { return false };
+        let chain = snapshot.delegators(&self.task.id);
+        let counts = |name: &&UserName| {
+            let teams = snapshot.users.get(*name).map(|user| &user.teams);
+            teams.is_some_and(|teams| {
+                let approver = Approver { user: name, teams };
+                approver.may_approve(terms, &self.task.subject, &chain, &owner).is_ok()
+            })
+        };
+        let met = self.by.iter().filter(counts).count();
+        !terms.approvers.is_empty() && met >= terms.threshold.max(1) as usize
     }
 }
 
@@ -333,7 +412,8 @@ fn conclude(
     };
     let asked = match coverage {
         Ok(cover) => {
-            let unmet = |terms: &&ApprovalTerms| !are_met(terms, cover, snapshot, live);
+            let approval = Approval { by: &cover.approved_by, task };
+            let unmet = |terms: &&ApprovalTerms| !approval.meets(snapshot, terms);
             merge(policy_terms.filter(unmet), cover.wants_approval)
         }
         Err(_) => policy_terms.cloned(),
@@ -362,22 +442,6 @@ fn refusal_of(verdict: &Verdict) -> Reason {
         (true, false) => Reason::PolicyFailed,
         (true, true) => Reason::PolicyDoesNotPermit,
     }
-}
-
-/// Whether those who approved exactly this meet today's terms: the stored yes is judged again.
-fn are_met(terms: &ApprovalTerms, cover: &Cover, snapshot: &Snapshot, live: &Live<'_>) -> bool {
-    let owner = live.agent.owner.to_string();
-    let task = &live.view.task;
-    let chain = snapshot.delegators(&task.id);
-    let counts = |name: &&UserName| {
-        let teams = snapshot.users.get(*name).map(|user| &user.teams);
-        teams.is_some_and(|teams| {
-            let approver = Approver { user: name, teams };
-            approver.may_approve(terms, &task.subject, &chain, &owner).is_ok()
-        })
-    };
-    let met = cover.approved_by.iter().filter(counts).count();
-    !terms.approvers.is_empty() && met >= terms.threshold.max(1) as usize
 }
 
 fn merge(policy: Option<&ApprovalTerms>, wants_approval: bool) -> Option<ApprovalTerms> {

@@ -55,7 +55,7 @@ pub use approval::{
 };
 pub use coverage::{Charge, Cover, Miss};
 pub use decide::{
-    Caller, Decision, DecisionKind, QUESTIONS_PENDING_MAX, assess, check_caller, on_use_terms,
+    Caller, Decision, DecisionKind, Hop, QUESTIONS_PENDING_MAX, assess, check_caller, on_use_terms,
     task_facts,
 };
 pub use delegation::{Cut, Handover, NotAPart, Share, Shortfall, hand_on};

@@ -95,6 +95,10 @@ pub enum Verb {
     /// Opening a task whose intent has an allowance for the operation.
     #[serde(rename = "task.open")]
     TaskOpen,
+    /// Handing the operation on to a child task: asked when the task is opened, and again of each
+    /// hop above it at each call.
+    #[serde(rename = "task.delegate")]
+    TaskDelegate,
     /// Answering an approval for the operation.
     #[serde(rename = "approval.decide")]
     ApprovalDecide,
@@ -114,11 +118,12 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, for building a schema.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::McpRead,
         Self::McpWrite,
         Self::McpAdmin,
         Self::TaskOpen,
+        Self::TaskDelegate,
         Self::ApprovalDecide,
         Self::RegistryChange,
         Self::RegistryRead,
@@ -142,6 +147,7 @@ impl Verb {
             Self::McpWrite => "mcp.write",
             Self::McpAdmin => "mcp.admin",
             Self::TaskOpen => "task.open",
+            Self::TaskDelegate => "task.delegate",
             Self::ApprovalDecide => "approval.decide",
             Self::RegistryChange => "registry.change",
             Self::RegistryRead => "registry.read",
@@ -159,7 +165,7 @@ impl Verb {
             Self::RegistryChange | Self::RegistryRead | Self::LedgerRead | Self::PolicyActivate => {
                 &["operate"]
             }
-            Self::TaskOpen | Self::ApprovalDecide => &[],
+            Self::TaskOpen | Self::TaskDelegate | Self::ApprovalDecide => &[],
         }
     }
 }

@@ -48,6 +48,8 @@ pub enum Reason {
     PolicyDoesNotPermit,
     /// A policy engine failed.
     PolicyFailed,
+    /// Policy does not let a task above hand the operation on.
+    DelegationRefused,
     /// The gateway cannot do what a permit obliges to.
     ObligationUnknown,
     /// The task's budget of calls is spent.
@@ -83,7 +85,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the docs.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::SnapshotStale,
         Self::AgentUnknown,
         Self::OwnerUnknown,
@@ -105,6 +107,7 @@ impl Reason {
         Self::PolicyForbids,
         Self::PolicyDoesNotPermit,
         Self::PolicyFailed,
+        Self::DelegationRefused,
         Self::ObligationUnknown,
         Self::BudgetSpent,
         Self::QuestionsPending,
@@ -146,6 +149,7 @@ impl Reason {
             Self::PolicyForbids => "policy_forbids",
             Self::PolicyDoesNotPermit => "policy_does_not_permit",
             Self::PolicyFailed => "policy_failed",
+            Self::DelegationRefused => "delegation_refused",
             Self::ObligationUnknown => "obligation_unknown",
             Self::BudgetSpent => "budget_spent",
             Self::QuestionsPending => "questions_pending",
@@ -193,6 +197,9 @@ impl Reason {
             Self::PolicyDoesNotPermit => "no permit policy applies",
             Self::PolicyFailed => {
                 "a policy failed to evaluate; correct it, or go back with `carnet policy rollback`"
+            }
+            Self::DelegationRefused => {
+                "policy does not let the agent of a task above hand this on (`task.delegate`)"
             }
             Self::ObligationUnknown => "this gateway cannot do what the permit obliges to",
             Self::BudgetSpent => "the task's budget of calls is spent",

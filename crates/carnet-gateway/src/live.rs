@@ -165,7 +165,9 @@ fn still_holds(permit: &Permit, view: &View, now: Now) -> Result<(), Reason> {
     let today = view.policy.judge(document);
     let is_same = matches!(today.effect, VerdictEffect::Permit)
         && today.obligations == then.obligations
-        && document.approvals.by.is_empty();
+        && document.approvals.by.is_empty()
+        // What was handed on is decided again from the start, hop by hop.
+        && decided.hops.is_empty();
     if is_same { Ok(()) } else { Err(Reason::PolicyDoesNotPermit) }
 }
 

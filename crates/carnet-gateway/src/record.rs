@@ -295,6 +295,7 @@ fn decision_entry(
     seal("document", json!(decision.document.as_ref().map(Inputs::of)));
     seal("verdict", json!(decision.verdict));
     seal("cover", json!(decision.cover));
+    seal("hops", hops(decision));
     seal("misses", if decision.misses.is_empty() { Value::Null } else { json!(decision.misses) });
     seal("terms", json!(decision.terms));
     entry(Kind::Decision, id, decision.at, header, sealed, subject)
@@ -319,6 +320,15 @@ struct Inputs<'a> {
     task: &'a Option<carnet_core::TaskFacts>,
     approvals: &'a carnet_core::ApprovalFacts,
     now: Timestamp,
+}
+
+/// What policy was asked of each hop, and its answer; nothing where nothing was handed on.
+fn hops(decision: &Decision) -> Value {
+    let hops = decision.hops.iter().map(|hop| {
+        json!({ "task": hop.task, "document": Inputs::of(&hop.document), "verdict": hop.verdict })
+    });
+    let hops: Vec<Value> = hops.collect();
+    if hops.is_empty() { Value::Null } else { Value::Array(hops) }
 }
 
 impl<'a> Inputs<'a> {

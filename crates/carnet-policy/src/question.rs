@@ -100,7 +100,7 @@ fn message(error: impl std::fmt::Display) -> String {
 fn check_shape(document: &Document) -> Result<(), String> {
     use Verb::{
         ApprovalDecide, LedgerRead, McpAdmin, McpRead, McpWrite, PolicyActivate, RegistryChange,
-        RegistryRead, TaskOpen,
+        RegistryRead, TaskDelegate, TaskOpen,
     };
     let agent = matches!(document.principal.principal, Principal::Agent(_));
     let path = match &document.target {
@@ -112,6 +112,7 @@ fn check_shape(document: &Document) -> Result<(), String> {
         McpWrite => (agent, path == Some(Path::Write), true),
         McpAdmin => (agent, path == Some(Path::Admin), true),
         TaskOpen => (true, path.is_some(), true),
+        TaskDelegate => (agent, path.is_some(), true),
         ApprovalDecide => (!agent, path.is_some(), true),
         RegistryChange | RegistryRead | LedgerRead | PolicyActivate => {
             (!agent, path.is_none(), false)

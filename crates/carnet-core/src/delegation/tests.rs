@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::fixture;
-use crate::{Decision, DecisionKind, GrantState, Intent, Miss, assess};
+use crate::{Decision, DecisionKind, Document, GrantState, Intent, Miss, Policy, Verb, Verdict};
+use crate::{VerdictEffect, assess};
 
 const NOW: Timestamp = fixture::NOW.wall;
 
@@ -131,6 +132,12 @@ fn below(allowance: Value, cut_from: Option<&str>) -> Snapshot {
     });
     let (id, grants) = (parent.id.clone(), grants.collect());
     fixture::put_task(&mut snapshot, parent, grants);
+    let planner = crate::Agent {
+        name: "planner".parse().unwrap(),
+        ..(**snapshot.agents.values().next().unwrap()).clone()
+    };
+    let agents = std::sync::Arc::make_mut(&mut snapshot.agents);
+    agents.insert(planner.name.clone(), std::sync::Arc::new(planner));
     let child = Task { parent: Some(id), depth: 1, ..fixture::task("task_1") };
     let mut grant = fixture::grant("grant_1", fixture::allowance(allowance));
     grant.cut_from = cut_from.map(|id| id.parse().unwrap());
@@ -162,6 +169,48 @@ fn a_part_covers_what_it_was_cut_for_and_nothing_its_whole_does_not() {
     let snapshot = below(wider, Some("grant_2"));
     assert_eq!(refund(&snapshot, "O-1").kind, DecisionKind::Permit);
     assert_eq!(stopped_by(&refund(&snapshot, "O-3")), &above);
+}
+
+/// An engine that permits everything but handing on by one agent.
+struct NoHandingOn(&'static str);
+
+impl Policy for NoHandingOn {
+    fn digest(&self) -> crate::Digest {
+        crate::Digest::of(b"no handing on")
+    }
+    fn judge(&self, document: &Document) -> Verdict {
+        let by = document.principal.principal.to_string();
+        let refused = document.verb == Verb::TaskDelegate && by == self.0;
+        fixture::verdict(if refused { VerdictEffect::Deny } else { VerdictEffect::Permit })
+    }
+}
+
+#[test]
+fn policy_is_asked_of_each_hop_again_at_each_call() {
+    let snapshot = below(refunds(Some(1), 5), Some("grant_2"));
+    let arguments = json!({ "order_id": "O-1", "amount_cents": 5 });
+    let operation = fixture::operation("issue_refund", arguments);
+    let caller = fixture::caller(crate::Path::Write);
+    let decide =
+        |policy: &NoHandingOn| assess(&snapshot, policy, &operation, &caller, fixture::NOW);
+    let permitted = decide(&NoHandingOn("agent:support-agent"));
+    assert_eq!(permitted.kind, DecisionKind::Permit, "the agent below hands nothing on");
+    let [hop] = &permitted.hops[..] else { panic!("{:?}", permitted.hops) };
+    assert_eq!(hop.task, caller.task);
+    assert_eq!(hop.document.principal.principal.to_string(), "agent:planner");
+    assert_eq!(hop.document.task.as_ref().unwrap().agent, caller.agent);
+    assert_eq!(hop.document.arguments, *operation.arguments());
+    let denied = decide(&NoHandingOn("agent:planner"));
+    assert_eq!(denied.reasons, [crate::Reason::DelegationRefused]);
+}
+
+#[test]
+fn an_agent_above_that_is_not_registered_any_more_hands_nothing_on() {
+    let mut snapshot = below(refunds(Some(1), 5), Some("grant_2"));
+    let agents = std::sync::Arc::make_mut(&mut snapshot.agents);
+    agents.remove(&"planner".parse::<crate::AgentName>().unwrap());
+    let decision = refund(&snapshot, "O-1");
+    assert_eq!(decision.reasons, [crate::Reason::AgentUnknown]);
 }
 
 #[test]

@@ -78,6 +78,10 @@ impl World {
         let read = json!({ "action": "desk.tool.get_ticket", "path": "read" });
         let grant = fixture::grant("grant_1", fixture::allowance(read));
         let mut snapshot = fixture::snapshot(vec![]);
+        let known = (**snapshot.agents.values().next().unwrap()).clone();
+        let agents = AGENTS.map(|name| Agent { name: name.parse().unwrap(), ..known.clone() });
+        let agents = agents.map(|agent| (agent.name.clone(), Arc::new(agent)));
+        snapshot.agents = Arc::new(agents.into());
         for (n, id) in TASKS.iter().enumerate() {
             let mut task = fixture::task(id);
             task.agent = AGENTS[n].parse().unwrap();
@@ -189,6 +193,21 @@ fn those_who_handed_the_work_on_are_its_delegators() {
     assert!(world.snapshot.delegators(&"task_9".parse().unwrap()).is_empty());
 }
 
+/// An engine that asks people for the operations themselves and lets any be handed on.
+struct AskingAtTheCall;
+
+impl crate::Policy for AskingAtTheCall {
+    fn digest(&self) -> crate::Digest {
+        crate::Digest::of(b"asking at the call")
+    }
+    fn judge(&self, document: &crate::Document) -> crate::Verdict {
+        match document.verb {
+            crate::Verb::TaskDelegate => fixture::permitting().judge(document),
+            _ => fixture::asking(&["team:finance"], 1).judge(document),
+        }
+    }
+}
+
 #[test]
 fn a_person_the_work_was_handed_on_for_does_not_count_among_those_who_approved() {
     let exact = Allowance::exact(&fixture::operation("get_ticket", json!({})));
@@ -204,9 +223,8 @@ fn a_person_the_work_was_handed_on_for_does_not_count_among_those_who_approved()
     let task = view.task.clone();
     fixture::put_task(&mut world.snapshot, task, vec![grant.clone()]);
     let operation = fixture::operation("get_ticket", json!({}));
-    let policy = fixture::asking(&["team:finance"], 1);
     let ask = |snapshot: &Snapshot| {
-        assess(snapshot, &policy, &operation, &fixture::caller(Path::Read), NOW)
+        assess(snapshot, &AskingAtTheCall, &operation, &fixture::caller(Path::Read), NOW)
     };
     assert_eq!(ask(&world.snapshot).kind, DecisionKind::Ask);
     let cy = vec!["cy".parse().unwrap()];
