@@ -1,6 +1,6 @@
 //! Why the broker refuses. One mapping to a code; the message is for the operator.
 
-use carnet_core::{ApproverError, DigestError, Reason, TransitionError};
+use carnet_core::{ApproverError, DigestError, NotAPart, Reason, TransitionError};
 use carnet_store::StoreError;
 
 /// Why the broker did not do what was asked.
@@ -32,6 +32,9 @@ pub enum BrokerError {
         /// What the operator should know.
         detail: String,
     },
+    /// What is to be handed on is not a part of what there is.
+    #[error(transparent)]
+    NotAPart(#[from] NotAPart),
     /// The person may not answer.
     #[error(transparent)]
     Approver(#[from] ApproverError),
@@ -88,6 +91,7 @@ impl BrokerError {
             Self::Missing { .. } => "not_found",
             Self::Invalid { .. } => "invalid",
             Self::Refused { reason, .. } => reason.code(),
+            Self::NotAPart(_) => Reason::DelegationRefused.code(),
             Self::Approver(_) => "not_an_approver",
             Self::Transition(_) => "illegal_transition",
             Self::Digest(_) => "invalid",

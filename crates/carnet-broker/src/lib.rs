@@ -35,4 +35,4 @@ pub use error::BrokerError;
 pub use item::{ActivePolicy, Reservation};
 pub use registry::Review;
 pub use vault::Vault;
-pub use work::{AskUse, DETAILS_TYPE, IssuedToken, OpenTask, Reserve, TokenRequest};
+pub use work::{AskUse, DETAILS_TYPE, DelegateTask, IssuedToken, OpenTask, Reserve, TokenRequest};

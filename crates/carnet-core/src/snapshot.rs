@@ -133,6 +133,11 @@ impl Snapshot {
         people.collect()
     }
 
+    /// The agents that act in `task`, from its own up to the one whose work it was first.
+    pub fn actors(&self, task: &TaskId) -> Result<Vec<&AgentName>, Reason> {
+        Ok(self.lineage(task)?.into_iter().map(|view| &view.task.agent).collect())
+    }
+
     /// The task and every task above it, or why they cannot all be vouched for.
     pub(crate) fn lineage(&self, id: &TaskId) -> Result<Vec<&Arc<TaskView>>, Reason> {
         let mut views = Vec::new();

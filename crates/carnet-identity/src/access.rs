@@ -22,8 +22,8 @@ const NAME_BYTES_MAX: usize = 2048;
 const JTI_BYTES_MAX: usize = 128;
 /// The longest `scope`.
 const SCOPE_BYTES_MAX: usize = 1024;
-/// The deepest `act` chain.
-const ACT_DEPTH_MAX: usize = 8;
+/// The deepest `act` chain: the agents of a task and of every task there can be above it.
+const ACT_DEPTH_MAX: usize = 9;
 /// The most authorization details.
 const DETAILS_MAX: usize = 32;
 

@@ -29,6 +29,7 @@ const POLICY: &str = r#"
 @id("people-open") permit(principal is Carnet::User, action == Carnet::Action::"task.open", resource is Carnet::Operation);
 @id("agents-stand") permit(principal is Carnet::Agent, action == Carnet::Action::"task.open", resource is Carnet::Operation);
 @id("agents-call") permit(principal is Carnet::Agent, action in Carnet::Action::"call", resource is Carnet::Operation);
+@id("desk-agent-hands-on") permit(principal == Carnet::Agent::"desk-agent", action == Carnet::Action::"task.delegate", resource is Carnet::Operation);
 "#;
 
 /// A running broker.

@@ -8,8 +8,6 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::oauth::refusal::{Kind, Refusal};
 
-/// The longest form: an assertion of 8 KiB and everything else there can be.
-const FORM_BYTES_MAX: usize = 24 * 1024;
 /// The most parameters.
 const PARAMETERS_MAX: usize = 32;
 /// How long the whole form may take to arrive.
@@ -25,10 +23,14 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// Reads the body as a form.
-    pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Refusal> {
+    /// Reads the body as a form of at most `bytes_max`.
+    pub(crate) async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        bytes_max: usize,
+    ) -> Result<Self, Refusal> {
         check_media_type(headers)?;
-        let limited = Limited::new(body, FORM_BYTES_MAX).collect();
+        let limited = Limited::new(body, bytes_max).collect();
         let arrived = tokio::time::timeout(Duration::from_secs(ARRIVAL_S_MAX), limited).await;
         let arrived = arrived.map_err(|_| {
             let advice = "the form took too long to arrive";
@@ -37,7 +39,7 @@ impl Form {
         })?;
         let body = arrived.map_err(|error| match error.is::<LengthLimitError>() {
             true => {
-                let advice = "the form is longer than 24 KiB";
+                let advice = "the form is longer than is read here";
                 let refusal = Refusal::new(Kind::InvalidRequest, "form_too_large", advice);
                 refusal.with_status(StatusCode::PAYLOAD_TOO_LARGE)
             }

@@ -26,6 +26,7 @@ pub(crate) async fn authorization_server(State(surface): State<Arc<Surface>>) ->
     document(&json!({
         "issuer": issuer,
         "token_endpoint": surface.token_endpoint,
+        "carnet_delegation_endpoint": surface.delegation_endpoint,
         // Nobody is authorised there; known clients refuse metadata without the member.
         "authorization_endpoint": format!("{issuer}/oauth/authorize"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),

@@ -1,4 +1,4 @@
-//! The token endpoint and the documents that lead to it: what an agent meets before a gateway.
+//! The token endpoint, the delegation endpoint and the documents that lead to them: what an agent meets before a gateway.
 //!
 //! An agent proves who it is with a JWT-SVID, shows the key it holds with a DPoP proof, names one
 //! resource on one path, and gets one token for one task. Everything here is standard OAuth: client
@@ -21,6 +21,7 @@
 )]
 
 mod assertion;
+mod delegate;
 mod details;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -89,6 +90,7 @@ pub fn router(broker: Arc<Broker>, options: OAuthOptions) -> Result<Router, Issu
 fn routes(surface: Arc<Surface>) -> Router {
     Router::new()
         .route("/oauth/token", post(token::issue))
+        .route("/oauth/delegate", post(delegate::delegate))
         .route("/oauth/authorize", get(token::authorize).post(token::authorize))
         .route("/oauth/jwks", get(metadata::keys))
         .route("/oauth/bundle", get(metadata::bundle))

@@ -39,12 +39,6 @@ pub(crate) struct Caller {
 impl<'a> Credential<'a> {
     /// The one credential in `form`.
     pub(crate) fn read(form: &'a Form) -> Result<Self, Refusal> {
-        if form.get("client_secret").is_some() {
-            return Err(unauthenticated(
-                "client_secret",
-                "no client has a secret here; send an SVID",
-            ));
-        }
         match form.get("grant_type") {
             Some(CLIENT_CREDENTIALS) => Self::of_client(form),
             Some(JWT_BEARER) => Self::of_grant(form),
@@ -57,7 +51,9 @@ impl<'a> Credential<'a> {
         }
     }
 
-    fn of_client(form: &'a Form) -> Result<Self, Refusal> {
+    /// The assertion the client authenticates with.
+    pub(crate) fn of_client(form: &'a Form) -> Result<Self, Refusal> {
+        refuse_secret(form)?;
         if form.get("assertion").is_some() {
             return Err(two());
         }
@@ -76,12 +72,21 @@ impl<'a> Credential<'a> {
     }
 
     fn of_grant(form: &'a Form) -> Result<Self, Refusal> {
+        refuse_secret(form)?;
         if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
             return Err(two());
         }
         let assertion = form.get("assertion");
         let assertion = assertion.ok_or(missing("assertion_missing", "assertion is missing"))?;
         Ok(Self { assertion, refused: Kind::InvalidGrant })
+    }
+}
+
+fn refuse_secret(form: &Form) -> Result<(), Refusal> {
+    let advice = "no client has a secret here; send an SVID";
+    match form.get("client_secret") {
+        Some(_) => Err(unauthenticated("client_secret", advice)),
+        None => Ok(()),
     }
 }
 
@@ -121,10 +126,11 @@ impl Surface {
         }
     }
 
-    /// Verifies the proof, where there is one.
+    /// Verifies the proof for a request to `url`, where there is one.
     pub(crate) fn prove(
         &self,
         headers: &HeaderMap,
+        url: &str,
         now: Timestamp,
     ) -> Result<Option<DpopProof>, Refusal> {
         let mut sent = headers.get_all(DPOP).iter();
@@ -136,7 +142,6 @@ impl Surface {
                 return Err(Refusal::new(Kind::InvalidProof, "proof_twice", advice));
             }
         };
-        let url = &self.token_endpoint;
         let expected = ExpectedDpop { method: "POST", url, access_token: None, nonce: None };
         let proof = verify_dpop(proof, &expected, now).map_err(Refusal::of_proof)?;
         if proof.iat.s() < self.started.s() {

@@ -1,5 +1,6 @@
-//! Why no token was issued, as OAuth says it (RFC 6749 section 5.2). Every word that leaves is
-//! fixed here or in the core: nothing of a request, a token or the state can be in it.
+//! Why a request was refused, as OAuth says it (RFC 6749 section 5.2). Every word that leaves is
+//! fixed here or in the core: nothing of a request, a token or the state can be in it. What the
+//! detail of a delegation tells is of the agent's own intent and its own task.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -35,6 +36,7 @@ pub(crate) struct Refusal {
     pub(crate) code: &'static str,
     advice: &'static str,
     status: StatusCode,
+    detail: Option<String>,
 }
 
 /// Where the request named its task: which error says that there is no such task.
@@ -77,7 +79,7 @@ impl Kind {
 impl Refusal {
     /// A refusal with the usual status of its kind.
     pub(crate) const fn new(kind: Kind, code: &'static str, advice: &'static str) -> Self {
-        Self { kind, code, advice, status: kind.status() }
+        Self { kind, code, advice, status: kind.status(), detail: None }
     }
 
     /// A refusal with the reason's own advice.
@@ -88,6 +90,12 @@ impl Refusal {
     /// The same with another status.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
+        self
+    }
+
+    /// The same, saying which part of the agent's own intent is meant.
+    pub(crate) fn with_detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
         self
     }
 
@@ -107,7 +115,9 @@ impl Refusal {
     pub(crate) fn of_proof(error: TokenError) -> Self {
         let advice = match error {
             TokenError::ProofStale => "compare the clocks; a proof is good for a minute",
-            TokenError::ProofUrl => "the proof's htu must be the token endpoint in the metadata",
+            TokenError::ProofUrl => {
+                "the proof's htu must be the endpoint it is sent to, as in the metadata"
+            }
             _ => "make a fresh proof for this request",
         };
         Self::new(Kind::InvalidProof, error.code(), advice)
@@ -125,7 +135,8 @@ impl Refusal {
             BrokerError::Store(_) | BrokerError::Ledger(_) | BrokerError::Contended { .. } => {
                 Self::new(Kind::Unavailable, error.code(), "come again in a moment")
             }
-            BrokerError::Approver(_)
+            BrokerError::NotAPart(_)
+            | BrokerError::Approver(_)
             | BrokerError::Transition(_)
             | BrokerError::Digest(_)
             | BrokerError::Corrupt { .. }
@@ -169,7 +180,11 @@ fn of_reason(reason: Reason, client: Kind, named: NamedIn) -> Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = json!({ "error": self.kind.name(), "error_description": self.description() });
+        let mut body =
+            json!({ "error": self.kind.name(), "error_description": self.description() });
+        if let (Some(detail), Some(body)) = (&self.detail, body.as_object_mut()) {
+            body.insert("detail".to_owned(), json!(detail));
+        }
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

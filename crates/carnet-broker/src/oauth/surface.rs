@@ -18,6 +18,7 @@ pub(crate) struct Surface {
     pub(crate) broker: Arc<Broker>,
     pub(crate) issuer: Issuer,
     pub(crate) token_endpoint: String,
+    pub(crate) delegation_endpoint: String,
     pub(crate) bundles: TrustBundles,
     pub(crate) proofs: Mutex<ReplayCache>,
     pub(crate) assertions: Mutex<AssertionCache>,
@@ -37,6 +38,7 @@ impl Surface {
         let bundles = TrustBundles::from([(broker.trust_domain().clone(), broker.svid_keys())]);
         Ok(Self {
             token_endpoint: format!("{}/oauth/token", issuer.as_str()),
+            delegation_endpoint: format!("{}/oauth/delegate", issuer.as_str()),
             issuer,
             bundles,
             proofs: Mutex::new(ReplayCache::new(options.proofs_max)),

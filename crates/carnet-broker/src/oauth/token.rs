@@ -19,12 +19,20 @@ use crate::work::{IssuedToken, TokenRequest};
 /// The header a nonce is told in.
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
+/// The longest form: an assertion of 8 KiB and everything else there can be.
+const FORM_BYTES_MAX: usize = 24 * 1024;
+
 /// Issues a token, or says why not.
 pub(crate) async fn issue(State(surface): State<Arc<Surface>>, request: Request) -> Response {
-    let mut response = match surface.token(request).await {
+    let response = match surface.token(request).await {
         Ok(issued) => granted(&issued),
         Err(refusal) => refusal.into_response(),
     };
+    with_nonce(&surface, response)
+}
+
+/// The answer with the nonce the next proof must hold, where one is demanded.
+pub(crate) fn with_nonce(surface: &Surface, mut response: Response) -> Response {
     if let Some(nonces) = &surface.nonces
         && let Ok(nonce) = HeaderValue::from_str(&nonces.current(surface.broker.now().wall))
     {
@@ -47,7 +55,7 @@ impl Surface {
     async fn token(&self, request: Request) -> Result<IssuedToken, Refusal> {
         let (parts, body) = request.into_parts();
         check_head(&parts.headers, parts.uri.query())?;
-        let form = Form::read(&parts.headers, body).await?;
+        let form = Form::read(&parts.headers, body, FORM_BYTES_MAX).await?;
         let _turn = self.turn()?;
         let now = self.broker.now().wall;
         let credential = Credential::read(&form)?;
@@ -72,7 +80,7 @@ impl Surface {
         form: &Form,
     ) -> Result<IssuedToken, Refusal> {
         let now = self.broker.now().wall;
-        let proof = self.prove(headers, now)?;
+        let proof = self.prove(headers, &self.token_endpoint, now)?;
         let wanted = Wanted::read(form, &self.issuer)?;
         self.spend(caller, credential.refused, proof.as_ref(), now)?;
         let request = TokenRequest {
@@ -91,7 +99,7 @@ impl Surface {
 }
 
 /// Credentials travel in the form and nowhere else.
-fn check_head(headers: &HeaderMap, query: Option<&str>) -> Result<(), Refusal> {
+pub(crate) fn check_head(headers: &HeaderMap, query: Option<&str>) -> Result<(), Refusal> {
     if headers.contains_key(header::AUTHORIZATION) {
         let advice = "clients authenticate with an SVID in the form; send no Authorization";
         return Err(Refusal::new(Kind::InvalidClient, "authorization_header", advice));

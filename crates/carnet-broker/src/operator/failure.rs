@@ -35,7 +35,9 @@ impl From<BrokerError> for Failure {
             BrokerError::Invalid { .. } | BrokerError::Policy(_) | BrokerError::Digest(_) => {
                 StatusCode::BAD_REQUEST
             }
-            BrokerError::Refused { .. } | BrokerError::Approver(_) => StatusCode::FORBIDDEN,
+            BrokerError::Refused { .. } | BrokerError::NotAPart(_) | BrokerError::Approver(_) => {
+                StatusCode::FORBIDDEN
+            }
             BrokerError::Transition(_) | BrokerError::Contended { .. } => StatusCode::CONFLICT,
             BrokerError::Store(_) | BrokerError::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
             BrokerError::Corrupt { .. } | BrokerError::Key(_) => StatusCode::INTERNAL_SERVER_ERROR,

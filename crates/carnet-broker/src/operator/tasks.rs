@@ -6,8 +6,8 @@ use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
 use carnet_core::{
-    AgentName, Closure, Grant, Intent, LockId, LockTarget, Principal, Snapshot, Task, TaskId,
-    UserName, Verb,
+    AgentName, Closure, Grant, Intent, LockId, LockTarget, Principal, Snapshot, TASK_DEPTH_MAX,
+    Task, TaskId, UserName, Verb,
 };
 use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,10 @@ async fn show(
         Some(Item::Task(task)) => task,
         _ => return Err(missing(&id).into()),
     };
-    Ok(Json(json!({ "task": task, "grants": desk.grants_of(&id).await? })))
+    let above = desk.above(&task).await?;
+    let below: Vec<Task> = desk.below(&id).await?;
+    let grants = desk.grants_of(&id).await?;
+    Ok(Json(json!({ "task": task, "grants": grants, "above": above, "below": below })))
 }
 
 async fn close(
@@ -193,6 +196,30 @@ impl Desk {
         let record = self.broker.store.read(&key).await.map_err(BrokerError::from)?;
         let Some(record) = record else { return Ok(None) };
         Ok(Item::decode(&record.key, &record.value)?)
+    }
+
+    /// Every task above `task`, the nearest first.
+    async fn above(&self, task: &Task) -> Result<Vec<Task>, Failure> {
+        let mut above = Vec::new();
+        let mut next = task.parent.clone();
+        while let Some(id) = next.take() {
+            let Some(Item::Task(parent)) = self.item(Key::new(Kind::Task, id.as_str())).await?
+            else {
+                break;
+            };
+            next = parent.parent.clone().filter(|_| above.len() < TASK_DEPTH_MAX as usize);
+            above.push(parent);
+        }
+        Ok(above)
+    }
+
+    /// The tasks `id` handed parts of itself on to.
+    async fn below(&self, id: &TaskId) -> Result<Vec<Task>, Failure> {
+        self.history(Kind::Task, |item| match item {
+            Item::Task(task) if task.parent.as_ref() == Some(id) => Some(task),
+            _ => None,
+        })
+        .await
     }
 
     /// The newest records of a kind that `wanted` keeps: ids are in the order they were made.

@@ -15,7 +15,7 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
-use crate::work::open::matching;
+use crate::work::plan::matching;
 
 impl Broker {
     /// Records a person's yes. It yields exactly one use of exactly what was asked.

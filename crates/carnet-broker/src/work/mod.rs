@@ -3,7 +3,10 @@
 mod answer;
 pub(crate) mod ask;
 pub(crate) mod close;
+mod delegate;
 pub(crate) mod open;
+mod opening;
+pub(crate) mod plan;
 mod prune;
 mod reserve;
 pub(crate) mod sweep;
@@ -11,6 +14,7 @@ mod token;
 pub(crate) mod turned_down;
 
 pub use ask::AskUse;
+pub use delegate::DelegateTask;
 pub use open::OpenTask;
 pub use reserve::Reserve;
 pub use token::{DETAILS_TYPE, IssuedToken, TokenRequest};

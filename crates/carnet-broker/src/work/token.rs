@@ -7,13 +7,14 @@ use carnet_core::{
 };
 use carnet_identity::{AccessClaims, Act, Confirmation, SpiffeId, Thumbprint, mint_access};
 use carnet_store::{Key, Kind};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::broker::Broker;
 use crate::clock::fresh_bits;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::work::open::OpenTask;
+use crate::work::turned_down::Refused;
 
 /// The most running copies of one agent that are known at once. The one seen first is forgotten for
 /// the next: should it still run, its next token makes it known again.
@@ -62,7 +63,12 @@ impl Broker {
     pub async fn issue_token(&self, request: TokenRequest) -> Result<IssuedToken, BrokerError> {
         let issued = self.issue(&request).await;
         if let Err(BrokerError::Refused { reason, .. }) = &issued {
-            self.record_turned_down(&request, *reason);
+            let mut header = Map::new();
+            header.insert("path".into(), json!(request.path));
+            header.insert("resource".into(), json!(request.resource));
+            header.insert("task".into(), json!(request.task));
+            let (agent, reason) = (&request.agent, *reason);
+            self.record_turned_down(Refused { agent, event: "token_refused", reason, header });
         }
         issued
     }
@@ -81,7 +87,7 @@ impl Broker {
         })?;
         check_agent(&view.snapshot, agent)?;
         check_binding(agent, request)?;
-        let instance = self.ensure_instance(request).await?;
+        let instance = self.ensure_instance(&request.agent, request.thumbprint.as_ref()).await?;
         let task = match &request.task {
             Some(task) => task.clone(),
             None => self.standing_task(agent).await?,
@@ -102,27 +108,30 @@ impl Broker {
     }
 
     /// Registers the running copy that proved this key, the first time it is seen.
-    async fn ensure_instance(&self, request: &TokenRequest) -> Result<InstanceId, BrokerError> {
-        let id = instance_id(&request.agent, request.thumbprint.as_ref())?;
+    pub(crate) async fn ensure_instance(
+        &self,
+        agent: &AgentName,
+        thumbprint: Option<&Thumbprint>,
+    ) -> Result<InstanceId, BrokerError> {
+        let id = instance_id(agent, thumbprint)?;
         if self.view().snapshot.instances.contains_key(&id) {
             return Ok(id);
         }
-        check_copies(&self.view().snapshot, &request.agent)?;
-        self.transact(&Principal::Agent(request.agent.clone()), |state, draft, now| {
+        check_copies(&self.view().snapshot, agent)?;
+        self.transact(&Principal::Agent(agent.clone()), |state, draft, now| {
             if state.snapshot.instances.contains_key(&id) {
                 return Ok(());
             }
-            check_copies(&state.snapshot, &request.agent)?;
-            if let Some(oldest) = oldest_beyond(&state.snapshot, &request.agent) {
+            check_copies(&state.snapshot, agent)?;
+            if let Some(oldest) = oldest_beyond(&state.snapshot, agent) {
                 let (kind, gone) = (carnet_ledger::Kind::Agent, oldest.as_str());
-                let details = json!({ "instance": oldest, "agent": request.agent });
+                let details = json!({ "instance": oldest, "agent": agent });
                 draft.record(kind, gone, "forgotten", true, &details, None);
                 draft.delete(Key::new(Kind::Instance, gone));
             }
-            let thumbprint = request.thumbprint.as_ref().map(ToString::to_string);
-            let details =
-                json!({ "instance": id, "agent": request.agent, "bound": thumbprint.is_some() });
-            let agent = request.agent.clone();
+            let thumbprint = thumbprint.map(ToString::to_string);
+            let details = json!({ "instance": id, "agent": agent, "bound": thumbprint.is_some() });
+            let agent = agent.clone();
             draft.widens();
             draft.record(
                 carnet_ledger::Kind::Agent,
@@ -183,11 +192,14 @@ impl Broker {
         let client_id = SpiffeId::agent(&self.trust_domain, &request.agent).to_string();
         let held = view.snapshot.task(task).ok_or_else(|| unknown(task))?;
         let sub = match &held.task.subject {
-            Principal::Agent(_) => client_id.clone(),
+            Principal::Agent(agent) => SpiffeId::agent(&self.trust_domain, agent).to_string(),
             user @ Principal::User(_) => user.to_string(),
         };
+        let actors = view.snapshot.actors(task).map_err(|_| unknown(task))?;
+        let actors =
+            actors.into_iter().map(|it| SpiffeId::agent(&self.trust_domain, it).to_string());
         let longest = now.plus_s(request.path.token_ttl_s_max());
-        let act = (sub != client_id).then(|| Act { sub: client_id.clone(), iss: None, act: None });
+        let act = act_of(&sub, actors);
         Ok(AccessClaims {
             iss: self.issuer.clone(),
             sub,
@@ -231,7 +243,15 @@ impl Broker {
     }
 }
 
-fn unknown(task: &TaskId) -> BrokerError {
+/// Who acts, the present actor outermost, up to whom it is all for (RFC 8693 section 4.1). Who acts
+/// for nobody else is not named twice.
+fn act_of(sub: &str, actors: impl DoubleEndedIterator<Item = String>) -> Option<Act> {
+    let mut from_the_root = actors.rev().peekable();
+    from_the_root.next_if(|root| root == sub);
+    from_the_root.fold(None, |act, sub| Some(Act { sub, iss: None, act: act.map(Box::new) }))
+}
+
+pub(crate) fn unknown(task: &TaskId) -> BrokerError {
     BrokerError::refused(Reason::TaskUnknown, format!("{task} is closed or never existed"))
 }
 
@@ -248,7 +268,7 @@ fn check_binding(agent: &Agent, request: &TokenRequest) -> Result<(), BrokerErro
 }
 
 /// Whether the agent may get any token: its owner is known and no lock stops it.
-fn check_agent(snapshot: &Snapshot, agent: &Agent) -> Result<(), BrokerError> {
+pub(crate) fn check_agent(snapshot: &Snapshot, agent: &Agent) -> Result<(), BrokerError> {
     if let Owner::User(owner) = &agent.owner
         && !snapshot.users.contains_key(owner)
     {

@@ -1,4 +1,4 @@
-//! Tokens that were refused: a decision like any other, and recorded. An agent that asks on and on
+//! Tokens and delegations that were refused: a decision like any other, and recorded. An agent that asks on and on
 //! gets one record a second, with how many there were.
 
 use std::collections::BTreeMap;
@@ -10,10 +10,19 @@ use serde_json::{Map, json};
 
 use crate::broker::{Broker, lock};
 use crate::clock::fresh_bits;
-use crate::work::TokenRequest;
 
 /// How often a refusal of one agent is recorded.
 const TOLD_EVERY_US: u64 = 1_000_000;
+
+/// What an agent was refused.
+pub(crate) struct Refused<'a> {
+    pub(crate) agent: &'a AgentName,
+    /// The name of the event.
+    pub(crate) event: &'static str,
+    pub(crate) reason: Reason,
+    /// What it asked for.
+    pub(crate) header: Map<String, serde_json::Value>,
+}
 
 /// When each agent's refusals were recorded last.
 #[derive(Debug, Default)]
@@ -49,34 +58,31 @@ impl TurnedDown {
 }
 
 impl Broker {
-    /// Records that a token was refused. Nobody waits for it: nothing was granted.
-    pub(crate) fn record_turned_down(&self, request: &TokenRequest, reason: Reason) {
+    /// Records that something was refused. Nobody waits for it: nothing was granted.
+    pub(crate) fn record_turned_down(&self, refused: Refused<'_>) {
+        let Refused { agent, event, reason, mut header } = refused;
         let now = self.now();
-        let Some(count) = self.turned_down.due(&request.agent, now.mono) else { return };
-        let mut header = Map::new();
-        header.insert("agent".into(), json!(request.agent));
+        let Some(count) = self.turned_down.due(agent, now.mono) else { return };
+        header.insert("agent".into(), json!(agent));
         header.insert("count".into(), json!(count));
         header.insert("decision".into(), json!(DecisionKind::Deny));
-        header.insert("event".into(), json!("token_refused"));
-        header.insert("path".into(), json!(request.path));
+        header.insert("event".into(), json!(event));
         header.insert("reasons".into(), json!([reason]));
-        header.insert("resource".into(), json!(request.resource));
         header.insert("revision".into(), json!(self.view().snapshot.revision));
-        header.insert("task".into(), json!(request.task));
         let entry = Entry {
             kind: Kind::Decision,
             id: DecisionId::from_bits(fresh_bits()).to_string(),
             at: now.wall,
             header,
             sealed: Vec::new(),
-            subject: Principal::Agent(request.agent.clone()).to_string(),
+            subject: Principal::Agent(agent.clone()).to_string(),
             position: None,
             narrows: false,
         };
         let append = self.ledger.append_behind(&entry);
         tokio::spawn(async move {
             if let Err(error) = append.await {
-                tracing::error!(%error, "the refusal of a token could not be recorded");
+                tracing::error!(%error, "a refusal could not be recorded");
             }
         });
     }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use carnet_broker::{
-    AskUse, Broker, BrokerError, BrokerParts, Clock, OpenTask, Reserve, Review, TokenRequest,
-    Vault, fresh_bits,
+    AskUse, Broker, BrokerError, BrokerParts, Clock, DelegateTask, OpenTask, Reserve, Review,
+    TokenRequest, Vault, fresh_bits,
 };
 use carnet_core::{
     Agent, AgentName, ApprovalId, Caller, Decision, DecisionId, DecisionKind, Digest, EffectClass,
@@ -39,6 +39,10 @@ pub(crate) const PERMIT: &str = r#"
 @id("finance-answers") permit(principal in Carnet::Team::"finance", action == Carnet::Action::"approval.decide", resource in Carnet::Resource::"desk");
 @id("support-answers") permit(principal in Carnet::Team::"support", action == Carnet::Action::"approval.decide", resource in Carnet::Resource::"desk");
 @id("agents-call") permit(principal is Carnet::Agent, action in Carnet::Action::"call", resource in Carnet::Resource::"desk");
+"#;
+/// What lets desk-agent hand its work on, beside `PERMIT`.
+pub(crate) const DELEGATE: &str = r#"
+@id("desk-agent-hands-on") permit(principal == Carnet::Agent::"desk-agent", action == Carnet::Action::"task.delegate", resource in Carnet::Resource::"desk");
 "#;
 const ASK: &str = r#"
 @id("send-asks") @approvers("team:finance") @threshold("1") @timeout_s("900")
@@ -113,6 +117,20 @@ impl House {
         house.put_agent("mail-agent", Some(intent(&[read()]))).await;
         house.put_desk().await;
         house
+    }
+
+    /// The same, where desk-agent may hand its work on.
+    pub(crate) async fn delegating() -> Self {
+        let house = Self::furnished().await;
+        house.delegate_by(DELEGATE).await;
+        house
+    }
+
+    /// Puts `text` in force beside what is in every house.
+    pub(crate) async fn delegate_by(&self, text: &str) {
+        let files =
+            [("permit/all.cedar", PERMIT), ("ask/all.cedar", ASK), ("permit/on.cedar", text)];
+        self.activate(&files).await;
     }
 
     /// A house with nobody in it.
@@ -216,7 +234,8 @@ impl House {
         if let Some(instance) = known(&self.broker.view()) {
             return instance;
         }
-        self.broker.issue_token(self.token_request(name, Some(task))).await.unwrap();
+        // It is known even where the task has nothing to read.
+        let _ = self.broker.issue_token(self.token_request(name, Some(task))).await;
         known(&self.broker.view()).unwrap()
     }
 
@@ -239,10 +258,43 @@ impl House {
         Operation::new(desk.name.clone(), registered, arguments).unwrap()
     }
 
+    /// The agent of `task`, where it is open.
+    fn agent_of(&self, task: &TaskId) -> AgentName {
+        let held = self.broker.view().snapshot.task(task).map(|view| view.task.agent.clone());
+        held.unwrap_or_else(|| agent("desk-agent"))
+    }
+
+    /// Hands `allow` of desk-agent's task on to mail-agent.
+    pub(crate) async fn hand_on(
+        &self,
+        parent: &TaskId,
+        allow: &[Value],
+    ) -> Result<TaskId, BrokerError> {
+        self.hand_on_by("desk-agent", parent, "mail-agent", allow).await
+    }
+
+    pub(crate) async fn hand_on_by(
+        &self,
+        by: &str,
+        parent: &TaskId,
+        to: &str,
+        allow: &[Value],
+    ) -> Result<TaskId, BrokerError> {
+        let mut intent = intent(allow);
+        intent.deadline_s = None;
+        let request = DelegateTask {
+            by: agent(by),
+            thumbprint: thumbprint(),
+            parent: parent.clone(),
+            agent: agent(to),
+            intent,
+        };
+        self.broker.delegate_task(request).await.map(|(task, _)| task)
+    }
+
     /// Who calls for `task`, as a gateway would identify them.
     pub(crate) async fn caller(&self, task: &TaskId, operation: &Operation) -> Caller {
-        let held = self.broker.view().snapshot.task(task).map(|view| view.task.agent.clone());
-        let agent = held.unwrap_or_else(|| agent("desk-agent"));
+        let agent = self.agent_of(task);
         Caller {
             instance: self.instance(agent.as_str(), task).await,
             agent,
@@ -305,7 +357,7 @@ impl House {
             narrows: false,
         };
         let reserve = Reserve {
-            agent: agent("desk-agent"),
+            agent: self.agent_of(task),
             decision: id,
             task: task.clone(),
             charges: decision.cover.clone().unwrap().charges,

@@ -2,6 +2,7 @@
 
 mod approving;
 mod brakes;
+mod delegating;
 mod forgetful;
 mod gate;
 mod house;

@@ -38,6 +38,11 @@ impl Issuer {
         format!("{}/oauth/token", self.text)
     }
 
+    /// Where a part of a task is handed on.
+    pub(crate) fn delegation_endpoint(&self) -> String {
+        format!("{}/oauth/delegate", self.text)
+    }
+
     /// The address of `resource` on `path`: where messages go, and what tokens are for.
     pub(crate) fn address(&self, path: Path, resource: &ResourceName) -> String {
         format!("{}/{path}/mcp/{resource}", self.text)

@@ -6,6 +6,7 @@
 //!
 //! It does not decide, cache what was decided, or hold a secret of an upstream.
 
+pub(crate) mod delegation;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod key;

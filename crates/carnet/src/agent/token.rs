@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 
+use crate::agent::delegation::DelegationRefusal;
 use crate::agent::http::{HttpClient, HttpError, collect};
 use crate::agent::issuer::Issuer;
 use crate::agent::workload::{Identity, WorkloadError};
@@ -62,6 +63,9 @@ pub(crate) enum TokenError {
     /// Carnet said no.
     #[error("{0}")]
     Refused(TokenRefusal),
+    /// Carnet does not let it be handed on.
+    #[error("{0}")]
+    NotDelegated(DelegationRefusal),
     /// An answer that is none.
     #[error(
         "the token endpoint's answer could not be understood: {0}; is this the address of Carnet?"
@@ -127,6 +131,40 @@ struct Denied {
     error: String,
     #[serde(default)]
     error_description: String,
+    #[serde(default)]
+    detail: Option<String>,
+}
+
+/// A refusal as Carnet tells it, fit for a terminal.
+pub(crate) struct Denial {
+    /// OAuth's error.
+    pub(crate) error: String,
+    /// Carnet's stable code.
+    pub(crate) code: String,
+    /// What to do.
+    pub(crate) advice: String,
+    /// What it is about, where that is told.
+    pub(crate) detail: Option<String>,
+}
+
+/// Where a form goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Endpoint {
+    /// Tokens.
+    Token,
+    /// Parts of tasks.
+    Delegation,
+}
+
+impl TokenError {
+    /// OAuth's error, where Carnet said no.
+    fn oauth_error(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => Some(&refusal.error),
+            Self::NotDelegated(refusal) => Some(&refusal.error),
+            _ => None,
+        }
+    }
 }
 
 impl AccessToken {
@@ -184,20 +222,30 @@ impl TokenClient {
     ) -> Result<AccessToken, TokenError> {
         let mut attempt = 1;
         loop {
-            let refusal = match self.ask(path, resource).await {
-                Err(TokenError::Refused(refusal)) if attempt < ATTEMPTS_MAX => refusal,
-                other => return other,
-            };
-            match refusal.error.as_str() {
-                // The nonce came with the refusal; it is in the next proof.
-                "use_dpop_nonce" => {}
-                // Carnet was started again, or the SVID is too old.
-                "invalid_client" if attempt == 1 => *self.svid.lock().await = None,
-                "temporarily_unavailable" => tokio::time::sleep(BUSY_PAUSE).await,
-                _ => return Err(TokenError::Refused(refusal)),
+            match self.ask(path, resource).await {
+                Err(refusal) => self.prepare_again(&mut attempt, refusal).await?,
+                Ok(token) => return Ok(token),
             }
-            attempt += 1;
         }
+    }
+
+    /// Makes ready to ask once more, where the refusal says that this can help.
+    pub(crate) async fn prepare_again(
+        &self,
+        attempt: &mut u32,
+        refusal: TokenError,
+    ) -> Result<(), TokenError> {
+        match refusal.oauth_error() {
+            _ if *attempt >= ATTEMPTS_MAX => return Err(refusal),
+            // The nonce came with the refusal; it is in the next proof.
+            Some("use_dpop_nonce") => {}
+            // Carnet was started again, or the SVID is too old.
+            Some("invalid_client") if *attempt == 1 => *self.svid.lock().await = None,
+            Some("temporarily_unavailable") => tokio::time::sleep(BUSY_PAUSE).await,
+            _ => return Err(refusal),
+        }
+        *attempt += 1;
+        Ok(())
     }
 
     /// The proof that goes with `token` to `url`, where it is bound.
@@ -218,7 +266,24 @@ impl TokenClient {
     async fn ask(&self, path: Path, resource: &ResourceName) -> Result<AccessToken, TokenError> {
         let svid = self.svid().await?;
         let form = self.form(path, resource, svid.expose_secret());
-        let url = self.issuer.token_endpoint();
+        let got = Instant::now();
+        let (status, body) = self.post(Endpoint::Token, form).await?;
+        match status {
+            StatusCode::OK => granted(&body, got),
+            _ => Err(self.denied(status, &body, path, resource)),
+        }
+    }
+
+    /// Sends `form`, with a proof where there is a key, and tells the status and the whole body.
+    pub(crate) async fn post(
+        &self,
+        endpoint: Endpoint,
+        form: String,
+    ) -> Result<(StatusCode, Bytes), TokenError> {
+        let url = match endpoint {
+            Endpoint::Token => self.issuer.token_endpoint(),
+            Endpoint::Delegation => self.issuer.delegation_endpoint(),
+        };
         let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut request = Request::new(Bytes::from(form));
         *request.method_mut() = Method::POST;
@@ -229,27 +294,27 @@ impl TokenClient {
         if let Some(proof) = self.prove(&Method::POST, &url, None, nonce.as_deref())? {
             request.headers_mut().insert(DPOP, proof);
         }
-        let got = Instant::now();
         let response = self.http.send(request, ANSWER_TIMEOUT).await?;
         let nonce = response.headers().get(DPOP_NONCE).and_then(|nonce| nonce.to_str().ok());
         if let Some(nonce) = nonce {
             *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.to_owned());
         }
         let status = response.status();
-        let body = collect(response.into_body(), ANSWER_BYTES_MAX).await?;
-        match status {
-            StatusCode::OK => granted(&body, got),
-            _ => Err(self.denied(status, &body, path, resource)),
-        }
+        Ok((status, collect(response.into_body(), ANSWER_BYTES_MAX).await?))
+    }
+
+    /// The parameters that say who asks.
+    pub(crate) fn client_form(svid: &str) -> Serializer<'static, String> {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("client_assertion_type", ASSERTION_TYPE)
+            .append_pair("client_assertion", svid);
+        form
     }
 
     fn form(&self, path: Path, resource: &ResourceName, svid: &str) -> String {
         let address = self.issuer.address(path, resource);
-        let mut form = Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials")
-            .append_pair("client_assertion_type", ASSERTION_TYPE)
-            .append_pair("client_assertion", svid)
-            .append_pair("resource", &address);
+        let mut form = Self::client_form(svid);
+        form.append_pair("grant_type", "client_credentials").append_pair("resource", &address);
         if let Some(task) = &self.task {
             let details = json!([{
                 "type": DETAILS_TYPE, "task": task, "path": path, "locations": [address],
@@ -260,7 +325,7 @@ impl TokenClient {
     }
 
     /// The SVID in use, or a fresh one. The same one may be used again with the same key only.
-    async fn svid(&self) -> Result<Arc<SecretString>, WorkloadError> {
+    pub(crate) async fn svid(&self) -> Result<Arc<SecretString>, WorkloadError> {
         let mut kept = self.svid.lock().await;
         if let Some((svid, got)) = &*kept
             && got.elapsed() < SVID_KEPT
@@ -280,19 +345,13 @@ impl TokenClient {
         path: Path,
         resource: &ResourceName,
     ) -> TokenError {
-        let Ok(denied) = serde_json::from_slice::<Denied>(body) else {
-            return TokenError::Garbled(format!("status {status}"));
+        let Denial { error, code, advice, .. } = match read_denial(status, body) {
+            Ok(denial) => denial,
+            Err(error) => return error,
         };
-        let (code, advice) = match denied.error_description.split_once(": ") {
-            Some((code, advice)) if is_code(code) => (code.to_owned(), plain(advice)),
-            _ => (denied.error.clone(), plain(&denied.error_description)),
-        };
-        let advice = match self.hint(&code) {
-            Some(hint) => hint.to_owned(),
-            None => advice,
-        };
-        let (resource, error) = (resource.clone(), plain(&denied.error));
-        TokenError::Refused(TokenRefusal { path, resource, error, code: plain(&code), advice })
+        let advice = self.hint(&code).map_or(advice, str::to_owned);
+        let resource = resource.clone();
+        TokenError::Refused(TokenRefusal { path, resource, error, code, advice })
     }
 
     /// What to do about a refusal, where this side knows better.
@@ -331,6 +390,18 @@ fn granted(body: &[u8], got: Instant) -> Result<AccessToken, TokenError> {
         ttl_s: granted.expires_in.min(TTL_S_MAX),
         got,
     })
+}
+
+/// The refusal in `body`.
+pub(crate) fn read_denial(status: StatusCode, body: &[u8]) -> Result<Denial, TokenError> {
+    let denied: Denied = serde_json::from_slice(body)
+        .map_err(|_| TokenError::Garbled(format!("status {status}")))?;
+    let (code, advice) = match denied.error_description.split_once(": ") {
+        Some((code, advice)) if is_code(code) => (code, advice),
+        _ => (denied.error.as_str(), denied.error_description.as_str()),
+    };
+    let (code, advice, error) = (plain(code), plain(advice), plain(&denied.error));
+    Ok(Denial { error, code, advice, detail: denied.detail.as_deref().map(plain) })
 }
 
 fn is_code(text: &str) -> bool {

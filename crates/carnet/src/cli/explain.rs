@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use carnet_broker::operator::Explained;
-use carnet_core::{DecisionId, Document, GrantId, Miss, Target};
+use carnet_core::{DecisionId, Document, GrantId, Miss, Principal, Target};
 use clap::Args;
 use serde_json::Value;
 
@@ -153,6 +153,7 @@ fn why(explained: &Explained, word: &impl Fn(&str) -> String) -> String {
     ];
     lines.retain(|(_, value)| !value.is_empty());
     let mut text = fields(2, &lines);
+    text.push_str(&hops(explained));
     let misses: Vec<(GrantId, Miss)> = read(explained, "misses").unwrap_or_default();
     if !misses.is_empty() {
         text.push_str("  grants of the task that do not cover it:\n");
@@ -164,6 +165,25 @@ fn why(explained: &Explained, word: &impl Fn(&str) -> String) -> String {
     for error in errors.into_iter().flatten() {
         let message = error.get("message").and_then(Value::as_str).map(escaped);
         text.push_str(&format!("  failed: {}\n", message.unwrap_or_default()));
+    }
+    text
+}
+
+/// What policy said of each hop it was handed on by.
+fn hops(explained: &Explained) -> String {
+    let mut text = String::new();
+    for hop in explained.inputs.get("hops").and_then(Value::as_array).into_iter().flatten() {
+        let by: Option<Principal> = hop
+            .pointer("/document/principal/principal")
+            .and_then(|by| serde_json::from_value(by.clone()).ok());
+        let by = by.map(|by| by.to_string()).unwrap_or_default();
+        let task = hop.get("task").and_then(Value::as_str).map(escaped).unwrap_or_default();
+        let verdict = hop.pointer("/verdict/effect").map(effect_word).unwrap_or_default();
+        let permits = match hop.get("permits").and_then(Value::as_bool) {
+            Some(true) => "may be handed on",
+            _ => "may NOT be handed on",
+        };
+        text.push_str(&format!("  {by} handed it on to {task}: it {permits} ({verdict})\n"));
     }
     text
 }
@@ -290,6 +310,26 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\n---\n{text}");
         }
+    }
+
+    #[test]
+    fn each_hop_is_told_with_what_policy_said_of_it() {
+        let mut explained = explained();
+        explained.inputs["hops"] = json!([
+            { "task": "task_2", "document": { "principal": { "principal": { "agent": "b" } } },
+              "verdict": { "effect": "permit" }, "permits": true },
+            { "task": "task_1", "document": { "principal": { "principal": { "agent": "a" } } },
+              "verdict": { "effect": "deny" }, "permits": false },
+        ]);
+        let text = text(Output::plain(), &"dec_1".parse().unwrap(), &explained);
+        assert!(
+            text.contains("agent:b handed it on to task_2: it may be handed on (permit)"),
+            "{text}"
+        );
+        assert!(
+            text.contains("agent:a handed it on to task_1: it may NOT be handed on (deny)"),
+            "{text}"
+        );
     }
 
     #[test]

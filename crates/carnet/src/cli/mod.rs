@@ -4,6 +4,7 @@ mod agent;
 mod approval;
 mod configuration;
 mod connect;
+mod delegation;
 mod exit;
 mod explain;
 mod glob;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Session, exit, grant, intent_file};
+use super::{Session, delegation, exit, grant, intent_file};
 use crate::client::segment;
 use crate::output::{Output, Tone, fields};
 use crate::shown::{escaped, now, span, time, time_us};
@@ -18,6 +18,7 @@ use crate::shown::{escaped, now, span, time, time_us};
 #[command(after_help = "Example:\n  carnet task list")]
 pub(crate) enum TaskCommand {
     Open(Open),
+    Delegate(delegation::Delegate),
     Show(Show),
     List(List),
     Close(Close),
@@ -95,6 +96,7 @@ impl TaskCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
         match self {
             Self::Open(open) => open.run(session).await,
+            Self::Delegate(delegate) => delegate.run(session).await,
             Self::Show(show) => show.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Close(close) => close.run(session).await,
@@ -143,14 +145,17 @@ impl Show {
         let answer: Value = session.client()?.get(&path).await?;
         let task: Task = serde_json::from_value(answer.get("task").cloned().unwrap_or_default())?;
         let grants: Vec<Grant> = member(&answer, "grants").unwrap_or_default();
+        let relatives = |name| member::<Vec<Task>>(&answer, name).unwrap_or_default();
+        let (above, below) = (relatives("above"), relatives("below"));
         session.output.print(&answer, || {
-            format!("{}\n{}", about(session.output, &task), grant::table(session.output, &grants))
+            let about = about(session.output, &task, &above, &below);
+            format!("{about}\n{}", grant::table(session.output, &grants))
         })?;
         exit::done()
     }
 }
 
-fn about(output: Output, task: &Task) -> String {
+fn about(output: Output, task: &Task, above: &[Task], below: &[Task]) -> String {
     let calls = match task.calls_max {
         Some(max) => format!("{} of {max}", task.calls_spent),
         None => "not counted".to_owned(),
@@ -167,8 +172,13 @@ fn about(output: Output, task: &Task) -> String {
     if task.standing {
         lines.push(("standing", "opened from the agent's standing intent".to_owned()));
     }
-    if let Some(parent) = &task.parent {
-        lines.push(("below", parent.to_string()));
+    let relative = |name, relative: &Task| {
+        (name, format!("{} of {}, {}", relative.id, relative.agent, relative.state.as_str()))
+    };
+    lines.extend(above.iter().map(|task| relative("a part of", task)));
+    lines.extend(below.iter().map(|task| relative("handed on", task)));
+    if let Some(max) = task.children_max {
+        lines.push(("child tasks", format!("{} of {max}", task.children)));
     }
     if task.marked {
         lines.push(("marked", "something untrusted was read in it".to_owned()));
@@ -256,6 +266,32 @@ pub(crate) fn instants(answer: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn task(id: &str, agent: &str, parent: Option<&str>) -> Task {
+        serde_json::from_value(json!({
+            "id": id, "agent": agent, "subject": { "user": "ana" }, "opened_by": { "user": "ana" },
+            "purpose": "p", "standing": false, "parent": parent, "depth": u8::from(parent.is_some()),
+            "opened_at": 1_000_000, "deadline": 2_000_000, "calls_max": null, "calls_spent": 0,
+            "children_max": 2, "children": 1, "marked": false, "state": "open",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_whole_chain_above_and_what_was_handed_on_are_shown() {
+        let (root, middle) = (task("task_1", "planner", None), task("task_2", "a", Some("task_1")));
+        let (child, other) =
+            (task("task_3", "b", Some("task_2")), task("task_4", "c", Some("task_2")));
+        let text = about(Output::plain(), &middle, &[root], &[child, other]);
+        for line in [
+            "a part of    task_1 of planner, open",
+            "handed on    task_3 of b, open",
+            "handed on    task_4 of c, open",
+            "child tasks  1 of 2",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
 
     #[test]
     fn the_three_instants_are_told_and_what_is_not_durable_is_said() {

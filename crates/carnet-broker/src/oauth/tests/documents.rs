@@ -13,6 +13,7 @@ async fn the_metadata_says_what_is_served_and_nothing_more() {
     let expected = json!({
         "issuer": "https://carnet.example",
         "token_endpoint": "https://carnet.example/oauth/token",
+            "carnet_delegation_endpoint": "https://carnet.example/oauth/delegate",
         "authorization_endpoint": "https://carnet.example/oauth/authorize",
         "jwks_uri": "https://carnet.example/oauth/jwks",
         "response_types_supported": [],

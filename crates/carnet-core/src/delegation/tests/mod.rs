@@ -1,3 +1,5 @@
+mod chain;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
