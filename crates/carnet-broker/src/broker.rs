@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use carnet_core::{Digest, Monotonic, Now, Policy, Timestamp, View};
-use carnet_identity::{SigningKey, TrustDomain};
+use carnet_identity::TrustDomain;
 use carnet_ledger::{Ledger, OutboxPosition};
 use carnet_store::{Revision, Store};
 use tokio::sync::{Notify, watch};
@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::drain::Drained;
 use crate::error::BrokerError;
 use crate::hold::Held;
+use crate::keys::{KeyRing, Keys};
 use crate::lane::Lanes;
 use crate::policy_set::NoPolicy;
 use crate::published::{Published, Taken};
@@ -33,10 +34,6 @@ pub struct BrokerParts {
     pub last_outbox: Option<OutboxPosition>,
     /// What seals at rest.
     pub vault: Vault,
-    /// The key access tokens are signed with.
-    pub access_key: SigningKey,
-    /// The key JWT-SVIDs are signed with.
-    pub svid_key: SigningKey,
     /// The built-in trust domain.
     pub trust_domain: TrustDomain,
     /// The issuer: the address agents reach Carnet at.
@@ -50,8 +47,7 @@ pub struct Broker {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ledger: Ledger,
     pub(crate) vault: Vault,
-    pub(crate) access_key: SigningKey,
-    pub(crate) svid_key: SigningKey,
+    pub(crate) ring: ArcSwap<KeyRing>,
     pub(crate) trust_domain: TrustDomain,
     pub(crate) issuer: String,
     pub(crate) clock: Clock,
@@ -102,6 +98,8 @@ impl Broker {
         let (revision, records) = parts.store.load().await?;
         check_not_rolled_back(parts.last_outbox, revision)?;
         let state = State::load(revision, records);
+        // What does not open now would not open later: better not to start.
+        KeyRing::open(Arc::clone(&state.keys), &parts.vault, &parts.trust_domain, 0)?;
         let watch = parts.store.watch(revision);
         let broker = Arc::new(Self::of(parts, clock, state));
         // What widened must be in the ledger before anything is decided on it. Without a ledger that
@@ -122,6 +120,12 @@ impl Broker {
         broker.spawn(Arc::clone(&broker).drain_forever());
         broker.freshen().await?;
         broker.recover().await?;
+        match broker.ensure_keys().await {
+            Err(BrokerError::Ledger(problem)) => {
+                tracing::error!(problem, "a key is missing and cannot be made: no token is issued");
+            }
+            made => made?,
+        }
         broker.spawn(Arc::clone(&broker).freshen_forever());
         broker.spawn(Arc::clone(&broker).sweep_forever());
         Ok(broker)
@@ -134,8 +138,7 @@ impl Broker {
             store: parts.store,
             ledger: parts.ledger,
             vault: parts.vault,
-            access_key: parts.access_key,
-            svid_key: parts.svid_key,
+            ring: ArcSwap::from_pointee(KeyRing::empty(&parts.trust_domain)),
             trust_domain: parts.trust_domain,
             issuer: parts.issuer,
             clock,
@@ -333,7 +336,26 @@ impl Broker {
         let snapshot = published.state.snapshot.clone();
         debug_assert_eq!(carnet_core::invariant::check_snapshot(&snapshot), Ok(()));
         let policy = self.policy_of(published.state.active_policy.as_ref());
+        self.refresh_ring(&published.state.keys);
         self.view.store(Arc::new(View { snapshot, policy }));
+    }
+}
+
+impl Broker {
+    /// Opens the keys in force, where they are others than before. One that does not open leaves the
+    /// ring without any: nothing is signed and nothing verifies.
+    fn refresh_ring(&self, keys: &Arc<Keys>) {
+        let ring = self.ring.load();
+        if ring.is_of(keys) {
+            return;
+        }
+        let changes = ring.changes() + 1;
+        let opened = KeyRing::open(Arc::clone(keys), &self.vault, &self.trust_domain, changes);
+        let ring = opened.unwrap_or_else(|error| {
+            tracing::error!(%error, "a key does not open: no token is issued and none is accepted");
+            KeyRing::empty(&self.trust_domain)
+        });
+        self.ring.store(Arc::new(ring));
     }
 }
 

@@ -7,6 +7,7 @@ use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::BrokerError;
+use crate::keys::KeyRecord;
 use crate::outbox;
 
 /// One record of the store.
@@ -22,6 +23,7 @@ pub(crate) enum Item {
     Lock(Lock),
     Reservation(Reservation),
     ActivePolicy(ActivePolicy),
+    Key(KeyRecord),
 }
 
 /// What is set aside for one operation, until its outcome is known.
@@ -66,6 +68,7 @@ impl Item {
             Self::Lock(lock) => Key::new(Kind::Lock, lock.id.as_str()),
             Self::Reservation(held) => Key::new(Kind::Reservation, held.id.as_str()),
             Self::ActivePolicy(_) => Key::new(Kind::Meta, ACTIVE_POLICY_ID),
+            Self::Key(key) => Key::new(Kind::Secret, key.kid.as_str()),
         }
     }
 
@@ -82,6 +85,7 @@ impl Item {
             Self::Lock(lock) => self.checked(lock),
             Self::Reservation(held) => self.checked(held),
             Self::ActivePolicy(active) => self.checked(active),
+            Self::Key(key) => self.checked(key),
         }
     }
 
@@ -111,7 +115,8 @@ impl Item {
             Kind::Meta if key.id == ACTIVE_POLICY_ID => {
                 serde_json::from_slice(bytes).map(Self::ActivePolicy)
             }
-            Kind::Meta | Kind::Lease | Kind::Policy | Kind::Secret => return Ok(None),
+            Kind::Secret => serde_json::from_slice(bytes).map(Self::Key),
+            Kind::Meta | Kind::Lease | Kind::Policy => return Ok(None),
         };
         item.map(Some).map_err(|error| BrokerError::Corrupt { key: key.to_string(), error })
     }

@@ -15,6 +15,7 @@ mod error;
 mod follow;
 mod hold;
 mod item;
+pub mod keys;
 mod lane;
 mod lineage;
 pub mod oauth;

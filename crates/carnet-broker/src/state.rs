@@ -11,6 +11,7 @@ use carnet_store::{Key, Kind, Record, Revision};
 
 use crate::error::BrokerError;
 use crate::item::{ActivePolicy, Item, Reservation};
+use crate::keys::Keys;
 
 /// A record as it came to be: what it is now, or that it is gone.
 pub(crate) type Touched = (Key, Option<Item>);
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) approvals: BTreeMap<ApprovalId, Arc<Approval>>,
     pub(crate) reservations: BTreeMap<ReservationId, Arc<Reservation>>,
     pub(crate) active_policy: Option<ActivePolicy>,
+    pub(crate) keys: Arc<Keys>,
     revisions: HashMap<Key, Revision>,
     /// Records of the store that do not read, and why. Nothing is permitted by them.
     pub(crate) unreadable: BTreeMap<String, String>,
@@ -186,6 +188,9 @@ impl State {
                 self.reservations.insert(held.id.clone(), Arc::new(held));
             }
             Item::ActivePolicy(active) => self.active_policy = Some(active),
+            Item::Key(key) => {
+                Arc::make_mut(&mut self.keys).insert(key.kid.clone(), Arc::new(key));
+            }
         }
         true
     }
@@ -281,7 +286,10 @@ impl State {
             }
             // Nothing deletes these while their task is there; what is the policy in force stays so.
             Kind::Grant | Kind::Approval | Kind::Meta => {}
-            Kind::Lease | Kind::Policy | Kind::Secret => {}
+            Kind::Secret => {
+                Arc::make_mut(&mut self.keys).remove(&key.id);
+            }
+            Kind::Lease | Kind::Policy => {}
         }
     }
 

@@ -9,6 +9,7 @@ use carnet_core::{
     AgentName, ApprovalId, ApprovalState, ApprovalTerms, Charge, DecisionId, Digest, GrantId,
     InstanceId, Now, Operation, Path, Reason, ReservationId, Resource, TaskId, View,
 };
+use carnet_identity::KeySet;
 use carnet_ledger::Entry;
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -21,6 +22,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// The moment now, by the clocks the view's freshness is counted in.
     fn now(&self) -> Now;
+
+    /// The keys access tokens are verified with now.
+    fn access_keys(&self) -> Arc<KeySet>;
 
     /// Announces each revision as it comes into force.
     fn revisions(&self) -> watch::Receiver<u64>;

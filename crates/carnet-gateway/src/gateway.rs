@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use carnet_core::{Caller, DecisionId, Path, Reason, ResourceName};
-use carnet_identity::KeySet;
 use carnet_ledger::Ledger;
 use http::header::{HOST, HeaderValue, ORIGIN, RETRY_AFTER};
 use http::request::Parts;
@@ -36,8 +35,6 @@ pub struct GatewayParts {
     pub control: Arc<dyn Control>,
     /// The node's own ledger.
     pub ledger: Ledger,
-    /// The keys access tokens are verified with.
-    pub keys: KeySet,
     /// The address agents reach the gateway at, without a trailing slash. Tokens are issued by it.
     pub issuer: String,
     /// How long a call that needs a person waits before the agent is told to come back.
@@ -87,7 +84,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             control: parts.control,
             ledger: parts.ledger,
-            identifier: Identifier::new(parts.issuer, parts.keys, started),
+            identifier: Identifier::new(parts.issuer, started),
             live: Arc::default(),
             schemas: Schemas::new(SCHEMAS_MAX),
             sessions: Sessions::default(),
@@ -138,7 +135,8 @@ impl Gateway {
             return Err(refused((StatusCode::BAD_REQUEST, "the address has no query")));
         }
         let address = self.identifier.address(path, &resource);
-        self.identifier.identify(parts, &address, self.control.now()).map_err(|error| {
+        let keys = self.control.access_keys();
+        self.identifier.identify(parts, &address, &keys, self.control.now()).map_err(|error| {
             tracing::info!(%error, %path, %resource, "a request without a caller");
             Box::new(self.challenge(path, &resource, error.code()))
         })

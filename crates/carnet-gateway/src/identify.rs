@@ -24,7 +24,6 @@ const PROOFS_OF_KEY_MAX: usize = 560_000;
 /// Verifies tokens and proofs for one issuer.
 pub(crate) struct Identifier {
     issuer: String,
-    keys: KeySet,
     tokens: Mutex<TokenCache>,
     replays: Mutex<ReplayCache>,
     /// What was proved before is not remembered.
@@ -66,10 +65,9 @@ impl Unidentified {
 }
 
 impl Identifier {
-    pub(crate) fn new(issuer: String, keys: KeySet, started: Timestamp) -> Self {
+    pub(crate) fn new(issuer: String, started: Timestamp) -> Self {
         Self {
             issuer,
-            keys,
             tokens: Mutex::new(TokenCache::new(TOKENS_MAX)),
             replays: Mutex::new(ReplayCache::with_share(PROOFS_MAX, PROOFS_OF_KEY_MAX)),
             started,
@@ -81,18 +79,19 @@ impl Identifier {
         format!("{}/{path}/mcp/{resource}", self.issuer)
     }
 
-    /// The caller of a request to `address`.
+    /// The caller of a request to `address`, whose token one of `keys` signed.
     pub(crate) fn identify(
         &self,
         parts: &Parts,
         address: &str,
+        keys: &KeySet,
         now: Now,
     ) -> Result<Caller, Unidentified> {
         let (scheme, token) = presented(&parts.headers)?;
         let expected = ExpectedAccess { issuer: &self.issuer, audience: address };
         let claims = {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            tokens.verify(token, &self.keys, &expected, now.wall).map_err(Unidentified::Token)?
+            tokens.verify(token, keys, &expected, now.wall).map_err(Unidentified::Token)?
         };
         let proof = match scheme {
             Scheme::Dpop => Some(proof(parts, address, token, now)?),

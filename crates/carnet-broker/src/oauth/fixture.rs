@@ -8,7 +8,6 @@ use carnet_core::{
     Agent, AgentName, Digest, EffectClass, Intent, Lock, LockState, LockTarget, Path, Principal,
     Reach, Resource, Selectors, TaskId, Transport, Upstream, User, UserName,
 };
-use carnet_identity::{KeyUse, SigningKey};
 use carnet_ledger::{Ledger, LedgerConfig, LedgerKeys, RealDisk};
 use carnet_policy::PolicySource;
 use carnet_store::{SqliteOptions, SqliteStore};
@@ -65,8 +64,6 @@ impl House {
             ledger,
             last_outbox: recovered.outbox,
             vault: Vault::new(SecretBox::new(Box::new([7; 32]))),
-            access_key: SigningKey::generate(KeyUse::AccessToken).unwrap(),
-            svid_key: SigningKey::generate(KeyUse::JwtSvid).unwrap(),
             trust_domain: DOMAIN.parse().unwrap(),
             issuer: issuer.to_owned(),
             freshness_window: Duration::from_secs(3600),

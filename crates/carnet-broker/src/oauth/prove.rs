@@ -100,7 +100,8 @@ impl Surface {
     ) -> Result<Caller, Refusal> {
         let refused = |error| Refusal::of_assertion(credential.refused, error);
         let issuer = self.issuer.as_str();
-        let svid = verify_client_assertion(credential.assertion, &self.bundles, issuer, now)
+        let bundles = self.broker.trust_bundles();
+        let svid = verify_client_assertion(credential.assertion, &bundles, issuer, now)
             .map_err(refused)?;
         // What an SVID from before the start was used for is forgotten, so it is not taken again.
         if svid.issued.is_none_or(|issued| issued.s() < self.started.s()) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use carnet_core::Timestamp;
-use carnet_identity::{ReplayCache, TrustBundles};
+use carnet_identity::ReplayCache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::broker::Broker;
@@ -19,7 +19,6 @@ pub(crate) struct Surface {
     pub(crate) issuer: Issuer,
     pub(crate) token_endpoint: String,
     pub(crate) delegation_endpoint: String,
-    pub(crate) bundles: TrustBundles,
     pub(crate) proofs: Mutex<ReplayCache>,
     pub(crate) assertions: Mutex<AssertionCache>,
     pub(crate) nonces: Option<Nonces>,
@@ -35,12 +34,10 @@ impl Surface {
         started: Timestamp,
     ) -> Result<Self, IssuerError> {
         let issuer = Issuer::parse(broker.issuer())?;
-        let bundles = TrustBundles::from([(broker.trust_domain().clone(), broker.svid_keys())]);
         Ok(Self {
             token_endpoint: format!("{}/oauth/token", issuer.as_str()),
             delegation_endpoint: format!("{}/oauth/delegate", issuer.as_str()),
             issuer,
-            bundles,
             proofs: Mutex::new(ReplayCache::new(options.proofs_max)),
             assertions: Mutex::new(AssertionCache::new(
                 options.assertions_max,

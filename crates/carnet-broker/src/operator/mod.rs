@@ -1,7 +1,7 @@
 //! The operators' interface: JSON over HTTP on a Unix socket whose peer uid maps to a named user.
 //!
 //! Reading and changing are authorised by the policy set in force. The brakes (close, lock, deny an
-//! approval, roll policy back) are authorised by being an operator at all, so that no policy,
+//! approval, roll policy back, remove a key) are authorised by being an operator at all, so that no policy,
 //! however broken, can disable them. While no set is in force, activating the first one is too.
 
 mod approvals;
@@ -9,6 +9,7 @@ mod authorize;
 mod confinement;
 mod explain;
 mod failure;
+mod keys;
 mod ledger;
 mod policy;
 pub mod registry;
@@ -28,6 +29,7 @@ use confinement::Confinement;
 
 pub use explain::Explained;
 pub use failure::Failure;
+pub use keys::KeyShown;
 pub use serve::{OperatorOptions, OperatorSocketError, Operators, serve};
 
 /// Looks at what a server offers. The gateway does it; the binary joins the two.
@@ -77,6 +79,7 @@ fn router(desk: Desk) -> Router {
         .merge(tasks::routes())
         .merge(approvals::routes())
         .merge(policy::routes())
+        .merge(keys::routes())
         .merge(ledger::routes())
         .fallback(failure::unknown_route)
         .with_state(desk)

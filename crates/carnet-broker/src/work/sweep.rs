@@ -14,6 +14,7 @@ use crate::broker::Broker;
 use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
+use crate::keys;
 use crate::state::State;
 use crate::transact::Made;
 use crate::work::close::close_below;
@@ -128,6 +129,9 @@ pub(crate) fn carnet() -> Result<Principal, BrokerError> {
 
 /// Ends as much of what is past its time as fits in one commit, and tells whether that was all.
 fn sweep_some(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> Result<bool, BrokerError> {
+    if !keys::sweep(state, draft, now) {
+        return Ok(false);
+    }
     let ending = ending(state, now);
     let mut covered = BTreeSet::new();
     for id in &ending {
@@ -150,6 +154,9 @@ fn sweep_some(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> Result<bo
 }
 
 fn has_overdue(state: &State, now: Timestamp) -> bool {
+    if keys::spent(&state.keys, now).next().is_some() {
+        return true;
+    }
     let lapsed = |approval: &carnet_core::Approval| {
         approval.state == ApprovalState::Asked && now >= approval.expires
     };

@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::clock::fresh_bits;
 use crate::error::BrokerError;
 use crate::item::Item;
+use crate::keys::KeyPurpose;
 use crate::work::open::OpenTask;
 use crate::work::turned_down::Refused;
 
@@ -95,8 +96,9 @@ impl Broker {
         let (view, now) = (self.view(), self.now());
         let deadline = check_task(&view, request, &task, &instance, now)?;
         let claims = self.claims(request, &view, &task, instance, deadline, now.wall)?;
-        let token = mint_access(&self.access_key, &claims)
-            .map_err(|error| BrokerError::Key(error.to_string()))?;
+        let key = self.signing_key(KeyPurpose::AccessToken)?;
+        let token =
+            mint_access(&key, &claims).map_err(|error| BrokerError::Key(error.to_string()))?;
         self.record_token(request, &claims).await?;
         Ok(IssuedToken {
             token: token.into(),

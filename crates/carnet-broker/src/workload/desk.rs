@@ -148,7 +148,9 @@ impl Desk {
     }
 
     fn bundle(&self) -> JwtBundlesResponse {
-        let bundle = self.broker.svid_keys().spiffe_bundle(self.started_s, REFRESH_HINT_S);
+        // A start is later than the one before, by more than the keys changed in between.
+        let sequence = self.started_s + self.broker.keys_changed();
+        let bundle = self.broker.svid_keys().spiffe_bundle(sequence, REFRESH_HINT_S);
         let domain = self.broker.trust_domain().id();
         JwtBundlesResponse { bundles: BTreeMap::from([(domain, bundle.to_string().into_bytes())]) }
     }

@@ -1,11 +1,12 @@
 //! Identities of the built-in trust domain.
 
 use carnet_core::{AgentName, LockTarget, Reason};
-use carnet_identity::{ASSERTION_TTL_S_MAX, KeySet, SpiffeId, mint_svid};
+use carnet_identity::{ASSERTION_TTL_S_MAX, SpiffeId, mint_svid};
 use secrecy::SecretString;
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::keys::KeyPurpose;
 
 impl Broker {
     /// Mints a JWT-SVID of `agent` for `audience`, good for five minutes. That whoever gets it is
@@ -27,20 +28,10 @@ impl Broker {
             return Err(BrokerError::refused(Reason::Locked, format!("{agent} is locked")));
         }
         let id = SpiffeId::agent(&self.trust_domain, agent);
-        mint_svid(&self.svid_key, &id, audience, now.wall, ASSERTION_TTL_S_MAX)
+        let key = self.signing_key(KeyPurpose::JwtSvid)?;
+        mint_svid(&key, &id, audience, now.wall, ASSERTION_TTL_S_MAX)
             .map(SecretString::from)
             .map_err(|error| BrokerError::Key(error.to_string()))
-    }
-
-    /// The keys SVIDs of the built-in trust domain are verified with.
-    pub fn svid_keys(&self) -> KeySet {
-        // One key cannot clash with itself; were it refused, nothing would verify.
-        KeySet::from_keys([self.svid_key.verifying_key()]).unwrap_or_default()
-    }
-
-    /// The keys access tokens are verified with.
-    pub fn access_keys(&self) -> KeySet {
-        KeySet::from_keys([self.access_key.verifying_key()]).unwrap_or_default()
     }
 
     /// Whether a lock stops the agent, its trust domain or everything.

@@ -23,6 +23,7 @@ use super::messages::{
     ValidateJwtSvidResponse, ValueKind,
 };
 use super::{WorkloadError, WorkloadOptions, WorkloadSocket, serve};
+use crate::keys::KeyPurpose;
 use crate::oauth::fixture::{DOMAIN, House, ISSUER, agent, own_selectors};
 
 const ID: &str = "spiffe://carnet.example/agent/desk-agent";
@@ -244,7 +245,12 @@ async fn a_locked_agent_loses_its_identity_and_its_stream() {
     let mut stream = bench.client.bundles().await.unwrap();
     let first = stream.message().await.unwrap().unwrap();
     let bundle = KeySet::from_spiffe_bundle(&first.bundles["spiffe://carnet.example"]).unwrap();
-    assert!(bundle.keys.key(bench.house.broker.svid_key.kid()).is_some());
+    assert!(
+        bundle
+            .keys
+            .key(bench.house.broker.signing_key(KeyPurpose::JwtSvid).unwrap().kid())
+            .is_some()
+    );
     bench.house.lock(LockTarget::Agent(agent("desk-agent"))).await;
     let ended = tokio::time::timeout(Duration::from_secs(20), stream.message()).await;
     check_no_identity(ended.unwrap());
@@ -320,7 +326,11 @@ async fn an_independent_client_reads_what_we_say() {
     let bundles = client.fetch_jwt_bundles().await.unwrap();
     let domain = spiffe::TrustDomain::try_from(DOMAIN).unwrap();
     let bundle = bundles.get(&domain).unwrap();
-    assert!(bundle.find_jwt_authority(bench.house.broker.svid_key.kid()).is_some());
+    assert!(
+        bundle
+            .find_jwt_authority(bench.house.broker.signing_key(KeyPurpose::JwtSvid).unwrap().kid())
+            .is_some()
+    );
     let validated = client.validate_jwt_token(ISSUER, svid.token()).await.unwrap();
     assert_eq!(validated.spiffe_id().to_string(), ID);
     let several = client.fetch_jwt_svid(&[ISSUER, "https://x.example"], None).await;

@@ -10,7 +10,6 @@ use carnet_core::{
     Agent, AgentName, Charge, Closure, DecisionId, Digest, EffectClass, Intent, LockTarget,
     Principal, Resource, Selectors, TaskId, Timestamp, Transport, Upstream, User, UserName,
 };
-use carnet_identity::{KeyUse, SigningKey};
 use carnet_ledger::{
     Entry, ForgetfulDisk, Kind, Ledger, LedgerConfig, LedgerKeys, Recovered, SEGMENT_BYTES_MIN,
     Sealed,
@@ -122,8 +121,6 @@ async fn start(
         ledger,
         last_outbox: recovered.outbox,
         vault: Vault::new(SecretBox::new(Box::new([7; 32]))),
-        access_key: SigningKey::generate(KeyUse::AccessToken).unwrap(),
-        svid_key: SigningKey::generate(KeyUse::JwtSvid).unwrap(),
         trust_domain: "carnet.example".parse().unwrap(),
         issuer: "https://carnet.example".to_owned(),
         freshness_window: Duration::from_secs(3600),

@@ -16,7 +16,7 @@ use carnet_core::{
     InstanceId, Intent, Monotonic, Now, Operation, Principal, Reach, Reason, ReservationId,
     Resource, Selectors, TaskId, Timestamp, Transport, Upstream, User, UserName, assess, invariant,
 };
-use carnet_identity::{KeyUse, SigningKey, Thumbprint};
+use carnet_identity::Thumbprint;
 use carnet_ledger::{
     Entry, Kind, Leaf, Ledger, LedgerConfig, LedgerKeys, SEGMENT_BYTES_MIN, Sealed, Verdict, verify,
 };
@@ -448,8 +448,6 @@ impl Stopped {
             ledger: ledger.clone(),
             last_outbox: recovered.outbox,
             vault: Vault::new(SecretBox::new(Box::new(kek))),
-            access_key: SigningKey::generate(KeyUse::AccessToken).unwrap(),
-            svid_key: SigningKey::generate(KeyUse::JwtSvid).unwrap(),
             trust_domain: "carnet.example".parse().unwrap(),
             issuer: "https://carnet.example".into(),
             freshness_window: Duration::from_secs(3600),

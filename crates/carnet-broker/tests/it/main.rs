@@ -6,6 +6,7 @@ mod delegating;
 mod forgetful;
 mod gate;
 mod house;
+mod keys;
 mod lasting;
 mod opening;
 mod operators;

@@ -11,6 +11,7 @@ use carnet_core::{
     Verdict, VerdictEffect, View,
 };
 use carnet_gateway::{Control, ControlError, Credential, Question, Reserve};
+use carnet_identity::KeySet;
 use carnet_ledger::Ledger;
 use tokio::sync::{Semaphore, watch};
 
@@ -57,6 +58,7 @@ pub(crate) struct FakeControl {
     ledger: OnceLock<Ledger>,
     pub(crate) credentials: Mutex<BTreeMap<Path, Credential>>,
     pub(crate) asked: Mutex<Vec<Question>>,
+    access_keys: Mutex<Arc<KeySet>>,
     /// Where every question stands.
     pub(crate) answer: watch::Sender<ApprovalState>,
     pub(crate) reserved: Mutex<Vec<Reserve>>,
@@ -83,6 +85,7 @@ impl FakeControl {
             ledger: OnceLock::new(),
             credentials: Mutex::default(),
             asked: Mutex::default(),
+            access_keys: Mutex::default(),
             answer: watch::Sender::new(ApprovalState::Asked),
             reserved: Mutex::default(),
             reserving: watch::Sender::default(),
@@ -108,6 +111,10 @@ impl FakeControl {
         drop(held);
         self.revisions.send_replace(revision);
         revision
+    }
+
+    pub(crate) fn set_access_keys(&self, keys: KeySet) {
+        *self.access_keys.lock().unwrap() = Arc::new(keys);
     }
 
     pub(crate) fn set_now(&self, now: Now) {
@@ -139,6 +146,10 @@ impl Control for FakeControl {
 
     fn now(&self) -> Now {
         *self.now.lock().unwrap()
+    }
+
+    fn access_keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.access_keys.lock().unwrap())
     }
 
     fn revisions(&self) -> watch::Receiver<u64> {

@@ -108,10 +108,10 @@ impl World {
         let (disk, dir) = (GatedDisk::new(), tempfile::tempdir().unwrap());
         let ledger = ledger(&disk, &dir);
         control.keep(ledger.clone());
+        control.set_access_keys(KeySet::from_keys([signing.verifying_key()]).unwrap());
         let gateway = Gateway::start(GatewayParts {
             control: Arc::<FakeControl>::clone(&control),
             ledger: ledger.clone(),
-            keys: KeySet::from_keys([signing.verifying_key()]).unwrap(),
             issuer: issuer.clone(),
             approval_hold: plan.hold,
             children: ChildRules { same_user: plan.same_user, ..ChildRules::default() },

@@ -11,6 +11,7 @@ mod glob;
 mod grant;
 mod initialise;
 mod intent_file;
+mod key;
 mod ledger;
 mod lock;
 mod policy;
@@ -90,6 +91,8 @@ enum Command {
     Policy(policy::PolicyCommand),
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    #[command(subcommand)]
+    Keys(key::KeyCommand),
     Explain(explain::Explain),
     Connect(connect::Connect),
     Token(token::Token),
@@ -182,6 +185,7 @@ impl Command {
             Self::Unlock(unlock) => unlock.run(session).await,
             Self::Policy(policy) => policy.run(session).await,
             Self::Ledger(ledger) => ledger.run(session).await,
+            Self::Keys(keys) => keys.run(session).await,
             Self::Explain(explain) => explain.run(session).await,
             Self::Connect(connect) => connect.run(session).await,
             Self::Token(token) => token.run(session).await,

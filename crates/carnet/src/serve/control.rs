@@ -10,6 +10,7 @@ use carnet_core::{
     SecretSource, View,
 };
 use carnet_gateway::{Control, ControlError, Credential, Question, Reserve};
+use carnet_identity::KeySet;
 use tokio::sync::watch;
 
 /// The longest upstream secret.
@@ -34,6 +35,10 @@ impl Control for Embedded {
 
     fn now(&self) -> Now {
         self.broker.now()
+    }
+
+    fn access_keys(&self) -> Arc<KeySet> {
+        self.broker.access_keys()
     }
 
     fn revisions(&self) -> watch::Receiver<u64> {
@@ -153,8 +158,6 @@ mod tests {
             ledger,
             last_outbox: recovered.outbox,
             vault: keys.vault,
-            access_key: keys.access,
-            svid_key: keys.svid,
             trust_domain: "carnet.local".parse().unwrap(),
             issuer: "http://127.0.0.1:7480".into(),
             freshness_window: Duration::from_secs(3_600),

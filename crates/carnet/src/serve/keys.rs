@@ -1,4 +1,5 @@
-//! The keys of one installation: made once, mode 0600, one purpose each.
+//! The keys of one installation that are files: what seals the others at rest, and the ledger's own.
+//! Made once, mode 0600, one purpose each.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -7,17 +8,14 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use carnet_broker::Vault;
-use carnet_identity::{KeyUse, SigningKey};
 use carnet_ledger::LedgerKeys;
-use secrecy::{ExposeSecret, SecretBox};
+use secrecy::SecretBox;
 
 /// The longest file that can be a key.
 const KEY_BYTES_MAX: u64 = 4_096;
 
 /// Every key of one installation.
 pub(crate) struct Keys {
-    pub access: SigningKey,
-    pub svid: SigningKey,
     pub vault: Vault,
     pub ledger: LedgerKeys,
 }
@@ -29,12 +27,7 @@ impl Keys {
         make_private_dir(dir)?;
         refuse_open(dir, "700")?;
         let place = Place { dir, is_used };
-        Ok(Self {
-            access: place.signing("access.p8", KeyUse::AccessToken)?,
-            svid: place.signing("svid.p8", KeyUse::JwtSvid)?,
-            vault: place.vault("vault.key")?,
-            ledger: place.ledger("ledger")?,
-        })
+        Ok(Self { vault: place.vault("vault.key")?, ledger: place.ledger("ledger")? })
     }
 }
 
@@ -54,18 +47,6 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn signing(&self, name: &str, key_use: KeyUse) -> anyhow::Result<SigningKey> {
-        let file = self.dir.join(name);
-        if self.has(&file)? {
-            let bytes = read_private(&file)?;
-            return SigningKey::from_pkcs8(key_use, &bytes)
-                .with_context(|| format!("{} is not a key Carnet wrote", file.display()));
-        }
-        let key = SigningKey::generate(key_use)?;
-        write_new(&file, key.to_pkcs8()?.expose_secret())?;
-        Ok(key)
-    }
-
     fn vault(&self, name: &str) -> anyhow::Result<Vault> {
         let file = self.dir.join(name);
         if !self.has(&file)? {
@@ -166,15 +147,12 @@ mod tests {
         let dir = dir.path().join("keys");
         let made = Keys::load_or_create(&dir, false).unwrap();
         let read = Keys::load_or_create(&dir, true).unwrap();
-        assert_eq!(
-            made.access.to_pkcs8().unwrap().expose_secret(),
-            read.access.to_pkcs8().unwrap().expose_secret()
-        );
-        for name in ["access.p8", "svid.p8", "vault.key"] {
-            let mode = fs::metadata(dir.join(name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
-        }
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 4, "nothing unfinished is left");
+        let public =
+            |keys: &Keys| format!("{:?}", keys.ledger.verifying_key("c.example/log").unwrap());
+        assert_eq!(public(&made), public(&read));
+        let mode = fs::metadata(dir.join("vault.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "nothing unfinished is left");
     }
 
     #[test]
@@ -182,7 +160,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("keys");
         Keys::load_or_create(&dir, false).unwrap();
-        for name in ["access.p8", "svid.p8", "vault.key"] {
+        for name in ["vault.key"] {
             for mode in [0o640, 0o604, 0o620] {
                 set_mode(&dir.join(name), mode);
                 let error = refused(&dir, false);
@@ -202,7 +180,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("keys");
         Keys::load_or_create(&dir, false).unwrap();
-        for name in ["access.p8", "svid.p8", "vault.key", "ledger"] {
+        for name in ["vault.key", "ledger"] {
             let (file, away) = (dir.join(name), dir.join("away"));
             fs::rename(&file, &away).unwrap();
             let error = refused(&dir, true);

@@ -7,7 +7,6 @@ use anyhow::Context;
 use carnet_broker::operator::{self, OperatorOptions, Operators};
 use carnet_broker::{Broker, BrokerParts, oauth, workload};
 use carnet_gateway::{ChildRules, Gateway, GatewayParts};
-use carnet_identity::KeySet;
 use carnet_ledger::{Ledger, LedgerConfig, RealDisk};
 use carnet_store::{SqliteOptions, SqliteStore};
 use tokio::net::TcpListener;
@@ -71,13 +70,11 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let listener = TcpListener::bind(config.listen.address).await.with_context(|| {
         format!("listen.address: {} cannot be listened on", config.listen.address)
     })?;
-    let access_keys = KeySet::from_keys([keys.access.verifying_key()])?;
     let (broker, ledger) = start_broker(&config, keys).await?;
     let control = Arc::new(Embedded::new(Arc::clone(&broker)));
     let gateway = Gateway::start(GatewayParts {
         control,
         ledger: ledger.clone(),
-        keys: access_keys,
         issuer: config.issuer(),
         approval_hold: Duration::from_secs(config.approvals.hold_s),
         children: ChildRules {
@@ -120,8 +117,6 @@ async fn start_broker(config: &Config, keys: Keys) -> anyhow::Result<(Arc<Broker
         ledger: ledger.clone(),
         last_outbox: recovered.outbox,
         vault: keys.vault,
-        access_key: keys.access,
-        svid_key: keys.svid,
         trust_domain: config.trust_domain()?,
         issuer: config.issuer(),
         freshness_window: Duration::from_millis(config.freshness.window_ms),

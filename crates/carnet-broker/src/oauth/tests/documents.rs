@@ -5,6 +5,8 @@ use axum::http::{Request, StatusCode};
 use carnet_identity::KeySet;
 use serde_json::json;
 
+use crate::keys::KeyPurpose;
+
 use super::Bench;
 
 #[tokio::test]
@@ -63,12 +65,19 @@ async fn the_keys_are_those_that_sign_and_only_their_public_half() {
     let answer = bench.get("/oauth/jwks").await;
     assert_eq!(answer.header("content-type"), Some("application/jwk-set+json"));
     let keys = KeySet::from_jwks(answer.text.as_bytes()).unwrap();
-    assert!(keys.key(bench.house.broker.access_key.kid()).is_some());
+    assert!(
+        keys.key(bench.house.broker.signing_key(KeyPurpose::AccessToken).unwrap().kid()).is_some()
+    );
     assert_eq!(keys.len(), 1);
 
     let answer = bench.get("/oauth/bundle").await;
     let bundle = KeySet::from_spiffe_bundle(answer.text.as_bytes()).unwrap();
-    assert!(bundle.keys.key(bench.house.broker.svid_key.kid()).is_some());
+    assert!(
+        bundle
+            .keys
+            .key(bench.house.broker.signing_key(KeyPurpose::JwtSvid).unwrap().kid())
+            .is_some()
+    );
     assert_eq!(bundle.keys.len(), 1);
     assert!(bundle.sequence.unwrap() > 0);
     assert_eq!(bundle.refresh_hint_s, Some(300));

@@ -22,6 +22,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::keys::KeyPurpose;
 use crate::oauth::fixture::{House, ISSUER, agent};
 use crate::oauth::surface::Surface;
 use crate::oauth::{OAuthOptions, routes};
@@ -86,7 +87,8 @@ impl Bench {
     /// An SVID as no Workload API would issue it.
     pub(super) fn odd_svid(&self, id: &str, audience: &str, at: Timestamp) -> String {
         let id: SpiffeId = id.parse().unwrap();
-        carnet_identity::mint_svid(&self.house.broker.svid_key, &id, audience, at, 300).unwrap()
+        let key = self.house.broker.signing_key(KeyPurpose::JwtSvid).unwrap();
+        carnet_identity::mint_svid(&key, &id, audience, at, 300).unwrap()
     }
 
     /// A fresh proof for the token endpoint.

@@ -1,0 +1,208 @@
+//! The keys the broker signs with: one purpose each, sealed at rest, changed without an
+//! interruption.
+//!
+//! A key is *published* first, so that whoever keeps a copy of the key set learns it in time; then it
+//! *signs*; and once another signs in its place it stays for *verifying* until all it signed has
+//! expired. Where each stands follows from the times in the records and nothing else. Removing a key
+//! is a brake: all it signed is refused at once.
+
+mod record;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carnet_core::{Principal, Timestamp, UserName};
+use carnet_identity::{KeySet, KeyUse, SigningKey, TrustBundles};
+use carnet_store::{Key, Kind};
+use serde_json::json;
+
+use crate::broker::{Broker, Done};
+use crate::draft::Draft;
+use crate::error::BrokerError;
+use crate::item::Item;
+use crate::state::State;
+use crate::work::sweep::carnet;
+
+pub use record::{KeyPurpose, KeyRecord, Phase};
+pub(crate) use ring::KeyRing;
+
+/// How long a key is published before it signs, and kept once another signs: key sets are kept for
+/// five minutes by who fetched them, and nothing that is signed lives longer than that.
+pub const OVERLAP_S: i64 = 360;
+/// The most keys of one purpose at a time.
+const KEYS_MAX: usize = 8;
+
+/// The keys there are, by name.
+pub(crate) type Keys = BTreeMap<String, Arc<KeyRecord>>;
+
+impl Broker {
+    /// The keys there are, each with its phase now.
+    pub fn keys(&self) -> Vec<(Arc<KeyRecord>, Phase)> {
+        let keys = self.in_force(|state| Arc::clone(&state.keys));
+        let now = self.now().wall;
+        keys.values().map(|key| (Arc::clone(key), phase(&keys, key, now))).collect()
+    }
+
+    /// The keys SVIDs of the built-in trust domain are verified with.
+    pub fn svid_keys(&self) -> Arc<KeySet> {
+        self.ring.load().verifying(KeyPurpose::JwtSvid)
+    }
+
+    /// The keys access tokens are verified with.
+    pub fn access_keys(&self) -> Arc<KeySet> {
+        self.ring.load().verifying(KeyPurpose::AccessToken)
+    }
+
+    /// The same as [`svid_keys`](Self::svid_keys), under the name of their trust domain.
+    pub(crate) fn trust_bundles(&self) -> Arc<TrustBundles> {
+        self.ring.load().bundles()
+    }
+
+    /// How often the keys have changed.
+    pub(crate) fn keys_changed(&self) -> u64 {
+        self.ring.load().changes()
+    }
+
+    /// The key that signs for `purpose` now.
+    pub(crate) fn signing_key(&self, purpose: KeyPurpose) -> Result<SigningKey, BrokerError> {
+        let missing = || {
+            let problem = "there is none yet: it is made as soon as the ledger can record it";
+            BrokerError::Key(format!("the key for {purpose}: {problem}"))
+        };
+        self.ring.load().signing(purpose, self.now().wall).ok_or_else(missing)
+    }
+
+    /// Makes a key that takes over from the one that signs for `purpose`: after everybody has had the
+    /// time to learn it, or at once.
+    pub async fn rotate_key(
+        &self,
+        purpose: KeyPurpose,
+        at_once: bool,
+        by: &UserName,
+    ) -> Result<(Arc<KeyRecord>, Done), BrokerError> {
+        let _lane = self.lanes.enter(&("keys", purpose.as_str())).await;
+        let signs_in_s = if at_once { 0 } else { OVERLAP_S };
+        self.make_key(purpose, signs_in_s, &Principal::User(by.clone())).await
+    }
+
+    /// Takes a key away. A brake: no policy can disable it. Where it was the only one of its purpose,
+    /// another takes its place.
+    pub async fn remove_key(&self, kid: &str, by: &UserName) -> Result<Done, BrokerError> {
+        let (purpose, done) = self
+            .transact(&Principal::User(by.clone()), |state, draft, _| {
+                draft.brakes();
+                let key = state.keys.get(kid).ok_or_else(|| BrokerError::Missing {
+                    kind: "key",
+                    id: kid.to_owned(),
+                    hint: "see `carnet keys list`",
+                })?;
+                take_away(draft, key, "key_removed");
+                Ok(key.purpose)
+            })
+            .await?;
+        self.ensure_key(purpose).await?;
+        Ok(done)
+    }
+
+    /// Makes the keys that are not there yet.
+    pub(crate) async fn ensure_keys(&self) -> Result<(), BrokerError> {
+        for purpose in KeyPurpose::ALL {
+            self.ensure_key(purpose).await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_key(&self, purpose: KeyPurpose) -> Result<(), BrokerError> {
+        let _lane = self.lanes.enter(&("keys", purpose.as_str())).await;
+        let known = |key: &Arc<KeyRecord>| key.purpose == purpose;
+        if self.latest().keys.values().any(known) {
+            return Ok(());
+        }
+        self.make_key(purpose, 0, &carnet()?).await.map(drop)
+    }
+
+    async fn make_key(
+        &self,
+        purpose: KeyPurpose,
+        signs_in_s: i64,
+        by: &Principal,
+    ) -> Result<(Arc<KeyRecord>, Done), BrokerError> {
+        let problem = |error: carnet_identity::KeyError| BrokerError::Key(error.to_string());
+        let key = SigningKey::generate(purpose.key_use()).map_err(problem)?;
+        let (record, done) = self
+            .transact(by, |state, draft, now| {
+                let known = state.keys.values().filter(|known| known.purpose == purpose).count();
+                if known >= KEYS_MAX {
+                    let problem = format!(
+                        "there are {KEYS_MAX} keys for {purpose}: wait until the oldest is gone, or remove one"
+                    );
+                    return Err(BrokerError::invalid("purpose", problem));
+                }
+                let signs_from = now.plus_s(signs_in_s);
+                let record = KeyRecord::seal(&self.vault, purpose, &key, now, signs_from)?;
+                draft.widens();
+                let details = json!({ "purpose": purpose, "signs_from_us": signs_from });
+                let kind = carnet_ledger::Kind::Node;
+                draft.record(kind, &record.kid, "key_made", false, &details, None);
+                draft.put(Item::Key(record.clone()))?;
+                Ok(Arc::new(record))
+            })
+            .await?;
+        Ok((record, done))
+    }
+}
+
+impl KeyPurpose {
+    pub(crate) const fn key_use(self) -> KeyUse {
+        match self {
+            Self::AccessToken => KeyUse::AccessToken,
+            Self::JwtSvid => KeyUse::JwtSvid,
+        }
+    }
+}
+
+/// Where `key` stands among `keys` at `now`.
+pub(crate) fn phase(keys: &Keys, key: &KeyRecord, now: Timestamp) -> Phase {
+    if now < key.signs_from {
+        return Phase::Published { signs_from: key.signs_from };
+    }
+    match successor(keys, key).filter(|next| next.signs_from <= now) {
+        None => Phase::Signing,
+        Some(next) => Phase::Verifying { until: next.signs_from.plus_s(OVERLAP_S) },
+    }
+}
+
+/// The key of the same purpose that signs after `key`.
+fn successor<'a>(keys: &'a Keys, key: &KeyRecord) -> Option<&'a Arc<KeyRecord>> {
+    let after = keys.values().filter(|other| {
+        other.purpose == key.purpose && (other.signs_from, &other.kid) > (key.signs_from, &key.kid)
+    });
+    after.min_by_key(|other| (other.signs_from, &other.kid))
+}
+
+/// The keys that have nothing left to verify.
+pub(crate) fn spent(keys: &Keys, now: Timestamp) -> impl Iterator<Item = &Arc<KeyRecord>> {
+    keys.values().filter(
+        move |key| matches!(phase(keys, key, now), Phase::Verifying { until } if until <= now),
+    )
+}
+
+/// Removes what is spent, as far as it fits in one commit, and tells whether that was all.
+pub(crate) fn sweep(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> bool {
+    for key in spent(&state.keys, now) {
+        if !draft.has_room() {
+            return false;
+        }
+        take_away(draft, key, "key_retired");
+    }
+    true
+}
+
+fn take_away(draft: &mut Draft<'_>, key: &KeyRecord, transition: &str) {
+    let details = json!({ "purpose": key.purpose });
+    draft.record(carnet_ledger::Kind::Node, &key.kid, transition, true, &details, None);
+    draft.delete(Key::new(Kind::Secret, key.kid.as_str()));
+}

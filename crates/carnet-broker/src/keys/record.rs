@@ -1,0 +1,132 @@
+//! A key as it is stored: its name, its purpose, its times, and the secret sealed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use carnet_core::Timestamp;
+use carnet_identity::SigningKey;
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+
+use crate::error::BrokerError;
+use crate::vault::Vault;
+
+/// What a key signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyPurpose {
+    /// Access tokens.
+    AccessToken,
+    /// JWT-SVIDs of the built-in trust domain.
+    JwtSvid,
+}
+
+impl KeyPurpose {
+    /// Every purpose.
+    pub const ALL: [Self; 2] = [Self::AccessToken, Self::JwtSvid];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access-token",
+            Self::JwtSvid => "jwt-svid",
+        }
+    }
+}
+
+impl fmt::Display for KeyPurpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that is no purpose.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("keys are for `access-token` or `jwt-svid`")]
+pub struct KeyPurposeError;
+
+impl FromStr for KeyPurpose {
+    type Err = KeyPurposeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == text).ok_or(KeyPurposeError)
+    }
+}
+
+/// Where a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Everybody may know it; it does not sign yet.
+    Published {
+        /// When it does.
+        signs_from: Timestamp,
+    },
+    /// It signs.
+    Signing,
+    /// Another signs; what it signed is still good.
+    Verifying {
+        /// Until then.
+        until: Timestamp,
+    },
+}
+
+/// A key as it is stored.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    /// Its name: the RFC 7638 thumbprint of its public half.
+    pub kid: String,
+    /// What it signs.
+    pub purpose: KeyPurpose,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// When it signs.
+    pub signs_from: Timestamp,
+    /// The secret in PKCS#8, sealed for exactly this name and purpose, in base64.
+    pub(crate) sealed: String,
+}
+
+impl fmt::Debug for KeyRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyRecord({}, {})", self.purpose, self.kid)
+    }
+}
+
+impl KeyRecord {
+    pub(crate) fn seal(
+        vault: &Vault,
+        purpose: KeyPurpose,
+        key: &SigningKey,
+        made_at: Timestamp,
+        signs_from: Timestamp,
+    ) -> Result<Self, BrokerError> {
+        let kid = key.kid().to_owned();
+        let secret = key.to_pkcs8().map_err(|error| BrokerError::Key(error.to_string()))?;
+        let sealed = vault.seal(&bound_to(purpose, &kid), secret.expose_secret().to_vec())?;
+        Ok(Self { kid, purpose, made_at, signs_from, sealed: STANDARD.encode(sealed) })
+    }
+
+    /// The key, where it is the one the record names.
+    pub(crate) fn open(&self, vault: &Vault) -> Result<SigningKey, BrokerError> {
+        let problem = |problem: &str| {
+            BrokerError::Key(format!("the key {} for {}: {problem}", self.kid, self.purpose))
+        };
+        let sealed = STANDARD.decode(&self.sealed).map_err(|_| problem("it is not base64"))?;
+        let opened = vault.open(&bound_to(self.purpose, &self.kid), &sealed)?;
+        let opened = secrecy::SecretSlice::from(opened);
+        let key = SigningKey::from_pkcs8(self.purpose.key_use(), opened.expose_secret())
+            .map_err(|error| problem(&error.to_string()))?;
+        match key.kid() == self.kid {
+            true => Ok(key),
+            false => Err(problem("it is another key than its name says")),
+        }
+    }
+}
+
+/// What the sealing is bound to.
+fn bound_to(purpose: KeyPurpose, kid: &str) -> String {
+    format!("key {purpose} {kid}")
+}
