@@ -225,6 +225,7 @@ fn call(n: usize, task: &Task, snapshot: &Snapshot) -> Result<Call, String> {
         path: Path::Write,
         resource: resource.clone(),
         token: format!("token-{n}"),
+        key: String::new(),
         expires: NOW.wall.plus_s(60),
         thumbprint: Some(THUMBPRINT.into()),
     };

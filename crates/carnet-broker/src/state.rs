@@ -189,6 +189,9 @@ impl State {
             }
             Item::ActivePolicy(active) => self.active_policy = Some(active),
             Item::Key(key) => {
+                if key.removed_at.is_some() {
+                    Arc::make_mut(&mut snapshot.keys_removed).insert(key.kid.clone());
+                }
                 Arc::make_mut(&mut self.keys).insert(key.kid.clone(), Arc::new(key));
             }
         }

@@ -38,6 +38,8 @@ pub struct Caller {
     pub resource: ResourceName,
     /// The token's id.
     pub token: String,
+    /// The name of the key that signed it.
+    pub key: String,
     /// When the token expires.
     pub expires: Timestamp,
     /// The thumbprint of the key the caller proved to hold, where it proved one.
@@ -174,6 +176,9 @@ fn check_liveness<'a>(
     let instance = snapshot.instances.get(&caller.instance).ok_or(Reason::InstanceUnknown)?;
     if instance.agent != caller.agent || instance.thumbprint != caller.thumbprint {
         return Err(Reason::InstanceUnknown);
+    }
+    if snapshot.keys_removed.contains(&caller.key) {
+        return Err(Reason::KeyRemoved);
     }
     if now.wall >= caller.expires {
         return Err(Reason::TokenExpired);

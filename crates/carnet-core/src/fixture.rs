@@ -183,6 +183,7 @@ pub(crate) fn caller(path: Path) -> Caller {
         path,
         resource: "desk".parse().unwrap(),
         token: "jti".into(),
+        key: String::new(),
         expires: Timestamp::from_s(1_100),
         thumbprint: Some("thumb".into()),
     }

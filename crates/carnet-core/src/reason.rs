@@ -14,6 +14,8 @@ pub enum Reason {
     OwnerUnknown,
     /// The instance is not known, is another agent's, or holds another key.
     InstanceUnknown,
+    /// The key that signed the token was taken away.
+    KeyRemoved,
     /// The token has expired.
     TokenExpired,
     /// The task does not exist or is closed.
@@ -85,11 +87,12 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the docs.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::SnapshotStale,
         Self::AgentUnknown,
         Self::OwnerUnknown,
         Self::InstanceUnknown,
+        Self::KeyRemoved,
         Self::TokenExpired,
         Self::TaskUnknown,
         Self::TaskOfAnother,
@@ -132,6 +135,7 @@ impl Reason {
             Self::AgentUnknown => "agent_unknown",
             Self::OwnerUnknown => "owner_unknown",
             Self::InstanceUnknown => "instance_unknown",
+            Self::KeyRemoved => "key_removed",
             Self::TokenExpired => "token_expired",
             Self::TaskUnknown => "task_unknown",
             Self::TaskOfAnother => "task_of_another",
@@ -174,6 +178,7 @@ impl Reason {
             Self::SnapshotStale => "the node could not read the store in time; look at its health",
             Self::AgentUnknown => "register the agent with `carnet agent add`",
             Self::OwnerUnknown => "the agent's owner is gone; name another with `carnet agent add`",
+            Self::KeyRemoved => "the key that signed the token was taken away; get another token",
             Self::InstanceUnknown => "the running copy must prove its identity again",
             Self::TokenExpired => "ask for another token; it is decided again",
             Self::TaskUnknown => "the task is closed or never existed; open one",

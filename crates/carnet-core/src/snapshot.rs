@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub tasks: Arc<BTreeMap<TaskId, Arc<TaskView>>>,
     /// Locks in force.
     pub locks: Arc<BTreeMap<LockId, Arc<Lock>>>,
+    /// The keys that were taken away before their time: nothing they signed counts.
+    pub keys_removed: Arc<BTreeSet<String>>,
 }
 
 /// A task with its grants, and how many of its questions wait for people.

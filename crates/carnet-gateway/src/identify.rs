@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use carnet_core::{Caller, Now, Path, ResourceName, Timestamp};
 use carnet_identity::{
     DpopProof, ExpectedAccess, ExpectedDpop, KeySet, Possession, ReplayCache, TokenCache,
-    TokenError, verify_dpop,
+    TokenError, Verified, verify_dpop,
 };
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -89,7 +89,7 @@ impl Identifier {
     ) -> Result<Caller, Unidentified> {
         let (scheme, token) = presented(&parts.headers)?;
         let expected = ExpectedAccess { issuer: &self.issuer, audience: address };
-        let claims = {
+        let Verified { claims, kid } = {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.verify(token, keys, &expected, now.wall).map_err(Unidentified::Token)?
         };
@@ -115,6 +115,7 @@ impl Identifier {
             path: claims.path,
             resource: claims.resource.clone(),
             token: claims.jti.clone(),
+            key: kid,
             expires: claims.exp,
             thumbprint,
         })

@@ -106,6 +106,7 @@ mod tests {
             path: Path::Read,
             resource: "desk".parse().unwrap(),
             token: "tok".into(),
+            key: String::new(),
             expires: Timestamp::from_s(1),
             thumbprint: None,
         }

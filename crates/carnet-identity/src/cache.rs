@@ -26,6 +26,15 @@ struct Entry {
     key: VerifyingKey,
 }
 
+/// A token that verified.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// What it says.
+    pub claims: Arc<AccessClaims>,
+    /// The name of the key that signed it.
+    pub kid: String,
+}
+
 impl TokenCache {
     /// A cache of at most `entries_max` tokens.
     pub fn new(entries_max: usize) -> Self {
@@ -40,14 +49,14 @@ impl TokenCache {
         keys: &KeySet,
         expected: &ExpectedAccess<'_>,
         now: Timestamp,
-    ) -> Result<Arc<AccessClaims>, TokenError> {
+    ) -> Result<Verified, TokenError> {
         let digest = Digest::of(token.as_bytes());
-        let claims = match self.hit(&digest, keys) {
-            Some(claims) => claims,
+        let verified = match self.hit(&digest, keys) {
+            Some(verified) => verified,
             None => self.miss(token, digest, keys)?,
         };
-        check_here(&claims, expected, now)?;
-        Ok(claims)
+        check_here(&verified.claims, expected, now)?;
+        Ok(verified)
     }
 
     /// How many tokens it holds.
@@ -60,26 +69,28 @@ impl TokenCache {
         self.young.is_empty() && self.old.is_empty()
     }
 
-    fn hit(&self, digest: &Digest, keys: &KeySet) -> Option<Arc<AccessClaims>> {
+    fn hit(&self, digest: &Digest, keys: &KeySet) -> Option<Verified> {
         let entry = self.young.get(digest).or_else(|| self.old.get(digest))?;
         let current = keys.key(entry.key.kid())?;
-        current.is_same_as(&entry.key).then(|| Arc::clone(&entry.claims))
+        current.is_same_as(&entry.key).then(|| entry.verified())
     }
 
-    fn miss(
-        &mut self,
-        token: &str,
-        digest: Digest,
-        keys: &KeySet,
-    ) -> Result<Arc<AccessClaims>, TokenError> {
+    fn miss(&mut self, token: &str, digest: Digest, keys: &KeySet) -> Result<Verified, TokenError> {
         let (claims, key) = verify_signed(token, keys)?;
         let claims = Arc::new(claims);
-        let entry = Entry { claims: Arc::clone(&claims), key: key.clone() };
+        let entry = Entry { claims, key: key.clone() };
+        let verified = entry.verified();
         // Two generations: forgetting costs no scan, and forgetting here is harmless.
         if self.young.len() >= self.generation_max {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(digest, entry);
-        Ok(claims)
+        Ok(verified)
+    }
+}
+
+impl Entry {
+    fn verified(&self) -> Verified {
+        Verified { claims: Arc::clone(&self.claims), kid: self.key.kid().to_owned() }
     }
 }

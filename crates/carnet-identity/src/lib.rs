@@ -48,7 +48,7 @@ mod wycheproof;
 pub use access::{
     AccessClaims, Act, Confirmation, ExpectedAccess, Possession, mint_access, verify_access,
 };
-pub use cache::TokenCache;
+pub use cache::{TokenCache, Verified};
 pub use dpop::{DpopKey, DpopProof, ExpectedDpop, verify_dpop};
 pub use error::{KeyError, MintError, TokenError};
 #[doc(hidden)]

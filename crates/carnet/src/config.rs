@@ -73,6 +73,19 @@ pub(crate) struct State {
     pub dir: PathBuf,
     /// The two sockets: `agent.sock` and `operator.sock`.
     pub run_dir: PathBuf,
+    /// The key that seals what is secret in the store: `file:PATH` (32 bytes, or their base64; mode
+    /// 0600) or `env:NAME` (base64). Without it a file beside the store, made at the first start.
+    #[serde(default)]
+    pub kek: Option<String>,
+}
+
+/// Where the key that seals at rest comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KekSource {
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
 }
 
 /// The built-in trust domain.
@@ -123,7 +136,7 @@ impl Default for Listen {
 
 impl Default for State {
     fn default() -> Self {
-        Self { dir: "state".into(), run_dir: "run".into() }
+        Self { dir: "state".into(), run_dir: "run".into(), kek: None }
     }
 }
 
@@ -288,6 +301,21 @@ impl Config {
     /// The directory of store, ledger and keys.
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.root.join(&self.state.dir)
+    }
+
+    /// Where the key that seals at rest comes from, where it is not the file beside the store.
+    pub(crate) fn kek(&self) -> anyhow::Result<Option<KekSource>> {
+        let Some(text) = &self.state.kek else { return Ok(None) };
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => {
+                Ok(Some(KekSource::File(self.root.join(path))))
+            }
+            Some(("env", name)) if !name.is_empty() => Ok(Some(KekSource::Env(name.to_owned()))),
+            // What stands there may be the key itself: it is not repeated.
+            _ => anyhow::bail!(
+                "state.kek: write `file:PATH` or `env:NAME`, and never the key itself"
+            ),
+        }
     }
 
     /// The socket agents prove who they are on.

@@ -158,6 +158,8 @@ address = "127.0.0.1:7480"
 dir = "state"
 # The sockets of agents and of operators.
 run_dir = "run"
+# What seals the secrets in the store, where it is not a file beside it: "file:PATH" or "env:NAME".
+# kek = "env:CARNET_KEK"
 
 [trust]
 # The SPIFFE trust domain. It is part of every agent's name: choose it once.

@@ -92,14 +92,16 @@ impl Broker {
     /// another takes its place.
     pub async fn remove_key(&self, kid: &str, by: &UserName) -> Result<Done, BrokerError> {
         let (purpose, done) = self
-            .transact(&Principal::User(by.clone()), |state, draft, _| {
+            .transact(&Principal::User(by.clone()), |state, draft, now| {
                 draft.brakes();
-                let key = state.keys.get(kid).ok_or_else(|| BrokerError::Missing {
+                let there = state.keys.get(kid).filter(|key| key.removed_at.is_none());
+                let key = there.ok_or_else(|| BrokerError::Missing {
                     kind: "key",
                     id: kid.to_owned(),
                     hint: "see `carnet keys list`",
                 })?;
-                take_away(draft, key, "key_removed");
+                record(draft, key, "key_removed");
+                draft.put(Item::Key(key.removed(now)))?;
                 Ok(key.purpose)
             })
             .await?;
@@ -117,8 +119,8 @@ impl Broker {
 
     async fn ensure_key(&self, purpose: KeyPurpose) -> Result<(), BrokerError> {
         let _lane = self.lanes.enter(&("keys", purpose.as_str())).await;
-        let known = |key: &Arc<KeyRecord>| key.purpose == purpose;
-        if self.latest().keys.values().any(known) {
+        let is_there = there(&self.latest().keys, purpose).next().is_some();
+        if is_there {
             return Ok(());
         }
         self.make_key(purpose, 0, &carnet()?).await.map(drop)
@@ -134,8 +136,7 @@ impl Broker {
         let key = SigningKey::generate(purpose.key_use()).map_err(problem)?;
         let (record, done) = self
             .transact(by, |state, draft, now| {
-                let known = state.keys.values().filter(|known| known.purpose == purpose).count();
-                if known >= KEYS_MAX {
+                if there(&state.keys, purpose).count() >= KEYS_MAX {
                     let problem = format!(
                         "there are {KEYS_MAX} keys for {purpose}: wait until the oldest is gone, or remove one"
                     );
@@ -166,6 +167,9 @@ impl KeyPurpose {
 
 /// Where `key` stands among `keys` at `now`.
 pub(crate) fn phase(keys: &Keys, key: &KeyRecord, now: Timestamp) -> Phase {
+    if let Some(at) = key.removed_at {
+        return Phase::Removed { at };
+    }
     if now < key.signs_from {
         return Phase::Published { signs_from: key.signs_from };
     }
@@ -175,11 +179,15 @@ pub(crate) fn phase(keys: &Keys, key: &KeyRecord, now: Timestamp) -> Phase {
     }
 }
 
+/// The keys of one purpose that were not taken away.
+fn there(keys: &Keys, purpose: KeyPurpose) -> impl Iterator<Item = &Arc<KeyRecord>> {
+    keys.values().filter(move |key| key.purpose == purpose && key.removed_at.is_none())
+}
+
 /// The key of the same purpose that signs after `key`.
 fn successor<'a>(keys: &'a Keys, key: &KeyRecord) -> Option<&'a Arc<KeyRecord>> {
-    let after = keys.values().filter(|other| {
-        other.purpose == key.purpose && (other.signs_from, &other.kid) > (key.signs_from, &key.kid)
-    });
+    let after = there(keys, key.purpose)
+        .filter(|other| (other.signs_from, &other.kid) > (key.signs_from, &key.kid));
     after.min_by_key(|other| (other.signs_from, &other.kid))
 }
 
@@ -196,13 +204,13 @@ pub(crate) fn sweep(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> boo
         if !draft.has_room() {
             return false;
         }
-        take_away(draft, key, "key_retired");
+        record(draft, key, "key_retired");
+        draft.delete(Key::new(Kind::Secret, key.kid.as_str()));
     }
     true
 }
 
-fn take_away(draft: &mut Draft<'_>, key: &KeyRecord, transition: &str) {
+fn record(draft: &mut Draft<'_>, key: &KeyRecord, transition: &str) {
     let details = json!({ "purpose": key.purpose });
     draft.record(carnet_ledger::Kind::Node, &key.kid, transition, true, &details, None);
-    draft.delete(Key::new(Kind::Secret, key.kid.as_str()));
 }

@@ -71,6 +71,11 @@ pub enum Phase {
         /// Until then.
         until: Timestamp,
     },
+    /// It was taken away: nothing it signed counts.
+    Removed {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// A key as it is stored.
@@ -85,7 +90,11 @@ pub struct KeyRecord {
     pub made_at: Timestamp,
     /// When it signs.
     pub signs_from: Timestamp,
-    /// The secret in PKCS#8, sealed for exactly this name and purpose, in base64.
+    /// When it was taken away before its time. Its name is kept, so that nothing it signed counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<Timestamp>,
+    /// The secret in PKCS#8, sealed for exactly this name and purpose, in base64; nothing where it was
+    /// taken away.
     pub(crate) sealed: String,
 }
 
@@ -106,7 +115,13 @@ impl KeyRecord {
         let kid = key.kid().to_owned();
         let secret = key.to_pkcs8().map_err(|error| BrokerError::Key(error.to_string()))?;
         let sealed = vault.seal(&bound_to(purpose, &kid), secret.expose_secret().to_vec())?;
-        Ok(Self { kid, purpose, made_at, signs_from, sealed: STANDARD.encode(sealed) })
+        let sealed = STANDARD.encode(sealed);
+        Ok(Self { kid, purpose, made_at, signs_from, removed_at: None, sealed })
+    }
+
+    /// The record of a key that was taken away: its name without its secret.
+    pub(crate) fn removed(&self, at: Timestamp) -> Self {
+        Self { removed_at: Some(at), sealed: String::new(), ..self.clone() }
     }
 
     /// The key, where it is the one the record names.

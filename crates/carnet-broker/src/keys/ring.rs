@@ -39,7 +39,8 @@ impl KeyRing {
         domain: &TrustDomain,
         changes: u64,
     ) -> Result<Self, BrokerError> {
-        let opened = records.values().map(|record| {
+        let there = records.values().filter(|record| record.removed_at.is_none());
+        let opened = there.map(|record| {
             let (purpose, from) = (record.purpose, record.signs_from);
             record.open(vault).map(|key| Signing { purpose, from, key })
         });

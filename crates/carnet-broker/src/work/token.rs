@@ -314,6 +314,7 @@ fn check_task(
         path: request.path,
         resource: request.resource.clone(),
         token: String::new(),
+        key: String::new(),
         expires: held.task.deadline,
         thumbprint: request.thumbprint.as_ref().map(ToString::to_string),
     };

@@ -302,6 +302,7 @@ impl House {
             path: operation.path(),
             resource: "desk".parse().unwrap(),
             token: "tok_1".into(),
+            key: String::new(),
             expires: self.now().plus_s(60),
             thumbprint: Some(KEY.into()),
         }

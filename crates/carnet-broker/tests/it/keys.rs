@@ -21,7 +21,7 @@ fn check(house: &House, token: &str) -> Result<(), TokenError> {
 
 fn phases(house: &House, purpose: KeyPurpose) -> Vec<Phase> {
     let mut keys = house.broker.keys();
-    keys.retain(|(key, _)| key.purpose == purpose);
+    keys.retain(|(key, _)| key.purpose == purpose && key.removed_at.is_none());
     keys.sort_by_key(|(key, _)| key.signs_from);
     keys.into_iter().map(|(_, phase)| phase).collect()
 }
@@ -72,6 +72,9 @@ async fn what_a_removed_key_signed_is_refused_at_once_and_another_takes_its_plac
     assert_eq!(phases(&house, KeyPurpose::JwtSvid), [Phase::Signing], "the others stay");
     assert!(house.broker.remove_key(&old.kid, &user("ana")).await.is_err());
     assert_eq!(house.count(&old.kid, "key_removed"), 1);
+    // What is live of it is not vouched for any more, on any node that decides from the view.
+    let removed = house.broker.view().snapshot.keys_removed.clone();
+    assert_eq!(*removed, [old.kid.clone()].into());
     // Nor is it back after a restart.
     let house = house.restart().await;
     assert_eq!(check(&house, &stolen), Err(TokenError::KeyUnknown));

@@ -39,6 +39,36 @@ async fn closing_the_task_closes_the_stream_of_a_call() {
 }
 
 #[tokio::test]
+async fn taking_away_the_key_that_signed_its_token_closes_the_stream_of_a_call() {
+    let world = World::new().await;
+    endless(&world, "tools/call");
+    let session = world.agent.open(Path::Read, MIDDLE).await;
+    let mut stream = session.call("get_ticket", json!({ "id": "T-1" })).stream().await;
+    assert!(stream.next().await.is_some());
+    let remove = |kid: &str| {
+        let removed = Arc::new([kid.to_owned()].into());
+        world.control.change(|view| view.snapshot.keys_removed = removed)
+    };
+    world.control.effective(remove("another key")).await;
+    assert!(
+        world
+            .agent
+            .call(Path::Read, "get_ticket", json!({ "id": "T-1" }))
+            .stream()
+            .await
+            .next()
+            .await
+            .is_some()
+    );
+    world.control.effective(remove(world.signing.kid())).await;
+    assert_eq!(stream.next().await, None);
+    world.server.left(2).await;
+    world.outcome("revoked").await;
+    let after = session.call("get_ticket", json!({ "id": "T-1" })).send().await;
+    assert_eq!(after.status, 401);
+}
+
+#[tokio::test]
 async fn closing_the_task_closes_the_stream_of_a_session_and_the_session() {
     let world = World::new().await;
     endless(&world, "GET");

@@ -137,7 +137,7 @@ fn a_cached_token_is_still_judged_by_place_moment_and_key() {
     let token = mint_access(&world.access, &world.claims()).unwrap();
     let mut cache = TokenCache::new(8);
     let mut ask = |keys: &KeySet, expected: &ExpectedAccess<'_>, now| {
-        cache.verify(&token, keys, expected, now).map(|claims| claims.jti.clone())
+        cache.verify(&token, keys, expected, now).map(|verified| verified.claims.jti.clone())
     };
     assert!(ask(&world.keys, &EXPECTED, NOW).is_ok());
     assert!(ask(&world.keys, &EXPECTED, NOW.plus_s(299)).is_ok());
@@ -182,7 +182,7 @@ fn the_cache_is_bounded_and_remembers_no_refusal() {
         claims.jti = format!("j{n}");
         let token = mint_access(&world.access, &claims).unwrap();
         let got = cache.verify(&token, &world.keys, &EXPECTED, NOW).unwrap();
-        assert_eq!(got.jti, claims.jti);
+        assert_eq!(got.claims.jti, claims.jti);
         assert!(cache.len() <= 4, "{}", cache.len());
     }
     let mut far = world.claims();

@@ -95,6 +95,7 @@ fn told(phase: &Phase, now: Timestamp) -> (Tone, String) {
         Phase::Published { signs_from } => {
             (Tone::Waiting, format!("published, signs in {}", left(*signs_from)))
         }
+        Phase::Removed { at } => (Tone::Bad, format!("removed {}", time(*at))),
         Phase::Signing => (Tone::Good, "signing".to_owned()),
         Phase::Verifying { until } => {
             (Tone::Waiting, format!("verifying, gone in {}", left(*until)))

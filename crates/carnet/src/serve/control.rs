@@ -148,7 +148,7 @@ mod tests {
 
     async fn broker(dir: &std::path::Path, clock: Clock) -> Arc<Broker> {
         make_private_dir(dir).unwrap();
-        let keys = Keys::load_or_create(&dir.join("keys"), false).unwrap();
+        let keys = Keys::load_or_create(&dir.join("keys"), false, None).unwrap();
         let config = LedgerConfig::new(dir.join("ledger"), dir.join("lock"), "carnet.local/ledger");
         let open = move || Ledger::open(config, Arc::new(RealDisk), keys.ledger).unwrap();
         let (ledger, recovered) = tokio::task::spawn_blocking(open).await.unwrap();

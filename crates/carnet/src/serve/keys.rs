@@ -7,9 +7,13 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use carnet_broker::Vault;
 use carnet_ledger::LedgerKeys;
-use secrecy::SecretBox;
+use secrecy::{ExposeSecret as _, SecretBox};
+
+use crate::config::KekSource;
 
 /// The longest file that can be a key.
 const KEY_BYTES_MAX: u64 = 4_096;
@@ -23,11 +27,22 @@ pub(crate) struct Keys {
 impl Keys {
     /// Reads the keys under `dir`, making those that are not there yet. Where something was written
     /// with them already (`is_used`) none is made: what the old one protected would be lost silently.
-    pub(crate) fn load_or_create(dir: &Path, is_used: bool) -> anyhow::Result<Self> {
+    /// What seals at rest comes from `kek`, where that is said; it is never made there.
+    pub(crate) fn load_or_create(
+        dir: &Path,
+        is_used: bool,
+        kek: Option<&KekSource>,
+    ) -> anyhow::Result<Self> {
         make_private_dir(dir)?;
         refuse_open(dir, "700")?;
         let place = Place { dir, is_used };
-        Ok(Self { vault: place.vault("vault.key")?, ledger: place.ledger("ledger")? })
+        Ok(Self {
+            vault: match kek {
+                None => place.vault("vault.key")?,
+                Some(source) => vault_of(source)?,
+            },
+            ledger: place.ledger("ledger")?,
+        })
     }
 }
 
@@ -81,6 +96,33 @@ impl Place<'_> {
         }
         Ok(exists)
     }
+}
+
+/// The vault under the key of `source`.
+fn vault_of(source: &KekSource) -> anyhow::Result<Vault> {
+    let (bytes, place) = match source {
+        KekSource::File(file) => (read_private(file)?, file.display().to_string()),
+        KekSource::Env(name) => {
+            let value = std::env::var(name)
+                .with_context(|| format!("state.kek: the variable {name} is not set"))?;
+            (value.into_bytes(), format!("the variable {name}"))
+        }
+    };
+    let bytes = secrecy::SecretSlice::from(bytes);
+    let key = kek_in(bytes.expose_secret());
+    let key = key.with_context(|| {
+        format!("state.kek: {place} holds neither 32 bytes nor their base64; `openssl rand -base64 32` makes one")
+    })?;
+    Ok(Vault::new(SecretBox::new(Box::new(key))))
+}
+
+/// The 32 bytes of a key, as they are or in base64.
+fn kek_in(bytes: &[u8]) -> Option<[u8; 32]> {
+    if let Ok(key) = bytes.try_into() {
+        return Some(key);
+    }
+    let decoded = secrecy::SecretSlice::from(STANDARD.decode(bytes.trim_ascii()).ok()?);
+    decoded.expose_secret().try_into().ok()
 }
 
 /// Refuses what others than its owner may look at.
@@ -138,15 +180,15 @@ mod tests {
     }
 
     fn refused(dir: &Path, is_used: bool) -> String {
-        format!("{:#}", Keys::load_or_create(dir, is_used).err().expect("it was accepted"))
+        format!("{:#}", Keys::load_or_create(dir, is_used, None).err().expect("it was accepted"))
     }
 
     #[test]
     fn keys_made_once_are_whole_private_and_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("keys");
-        let made = Keys::load_or_create(&dir, false).unwrap();
-        let read = Keys::load_or_create(&dir, true).unwrap();
+        let made = Keys::load_or_create(&dir, false, None).unwrap();
+        let read = Keys::load_or_create(&dir, true, None).unwrap();
         let public =
             |keys: &Keys| format!("{:?}", keys.ledger.verifying_key("c.example/log").unwrap());
         assert_eq!(public(&made), public(&read));
@@ -159,7 +201,7 @@ mod tests {
     fn a_key_or_its_directory_that_is_open_to_others_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("keys");
-        Keys::load_or_create(&dir, false).unwrap();
+        Keys::load_or_create(&dir, false, None).unwrap();
         for name in ["vault.key"] {
             for mode in [0o640, 0o604, 0o620] {
                 set_mode(&dir.join(name), mode);
@@ -172,14 +214,14 @@ mod tests {
         set_mode(&dir, 0o750);
         assert!(refused(&dir, false).contains("chmod 700"));
         set_mode(&dir, 0o700);
-        Keys::load_or_create(&dir, false).unwrap();
+        Keys::load_or_create(&dir, false, None).unwrap();
     }
 
     #[test]
     fn a_key_that_is_missing_where_it_was_used_is_not_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("keys");
-        Keys::load_or_create(&dir, false).unwrap();
+        Keys::load_or_create(&dir, false, None).unwrap();
         for name in ["vault.key", "ledger"] {
             let (file, away) = (dir.join(name), dir.join("away"));
             fs::rename(&file, &away).unwrap();
@@ -195,7 +237,43 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("vault.unfinished"), "half").unwrap();
         set_mode(dir.path(), 0o700);
-        Keys::load_or_create(dir.path(), false).unwrap();
+        Keys::load_or_create(dir.path(), false, None).unwrap();
         assert_eq!(fs::read(dir.path().join("vault.key")).unwrap().len(), 32);
+    }
+
+    #[test]
+    fn the_sealing_key_may_come_from_a_private_file_or_a_variable_and_is_never_made_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (keys, file) = (dir.path().join("keys"), dir.path().join("kek"));
+        let from = |source: &KekSource| Keys::load_or_create(&keys, false, Some(source));
+        let missing = from(&KekSource::File(file.clone())).err().unwrap();
+        assert!(format!("{missing:#}").contains("kek"), "{missing:#}");
+        assert!(!file.exists());
+        for good in [
+            vec![7; 32],
+            STANDARD.encode([7; 32]).into_bytes(),
+            b"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n".to_vec(),
+        ] {
+            fs::write(&file, good).unwrap();
+            set_mode(&file, 0o600);
+            from(&KekSource::File(file.clone())).unwrap();
+        }
+        set_mode(&file, 0o640);
+        assert!(from(&KekSource::File(file.clone())).is_err(), "others could read it");
+        set_mode(&file, 0o600);
+        fs::write(&file, "too short").unwrap();
+        let odd = from(&KekSource::File(file)).err().unwrap().to_string();
+        assert!(odd.contains("openssl rand") && !odd.contains("too short"), "{odd}");
+        let unset = from(&KekSource::Env("CARNET_NO_SUCH_KEK".into())).err().unwrap();
+        assert!(unset.to_string().contains("CARNET_NO_SUCH_KEK"), "{unset}");
+        assert!(!keys.join("vault.key").exists());
+    }
+
+    #[test]
+    fn a_sealing_key_is_32_bytes_and_nothing_else() {
+        assert_eq!(kek_in(&[7; 32]), Some([7; 32]));
+        for odd in [&b""[..], &[7; 31], &[7; 33], b"BwcH", &[0xff; 44]] {
+            assert_eq!(kek_in(odd), None);
+        }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let state_dir = config.state_dir();
     make_private_dir(&state_dir)?;
     let is_used = ["store.db", "ledger"].iter().any(|name| state_dir.join(name).exists());
-    let keys = Keys::load_or_create(&state_dir.join("keys"), is_used)?;
+    let keys = Keys::load_or_create(&state_dir.join("keys"), is_used, config.kek()?.as_ref())?;
     let tls = config.listen.tls.as_ref().map(|tls| listener::acceptor(tls, &config.root));
     let tls = tls.transpose()?;
     let listener = TcpListener::bind(config.listen.address).await.with_context(|| {
