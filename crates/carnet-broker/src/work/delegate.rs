@@ -98,7 +98,6 @@ impl Broker {
 fn plan(view: &View, request: &DelegateTask, now: Timestamp) -> Result<Opening, BrokerError> {
     let snapshot = &view.snapshot;
     let parent = snapshot.task(&request.parent).ok_or_else(|| unknown(&request.parent))?;
-    check_subject(snapshot, &parent.task.subject)?;
     let handover = hand_on(snapshot, parent, &request.intent, DEADLINE_S_DEFAULT, now)?;
     let task = propose(request, &parent.task, &handover, now);
     let by = Principal::Agent(request.by.clone());
@@ -154,14 +153,4 @@ fn check_heir(snapshot: &Snapshot, name: &AgentName) -> Result<(), BrokerError> 
         hint: "register it with `carnet agent add`",
     };
     check_agent(snapshot, snapshot.agents.get(name).ok_or_else(missing)?)
-}
-
-/// On whose behalf: still known, and not locked.
-fn check_subject(snapshot: &Snapshot, subject: &Principal) -> Result<(), BrokerError> {
-    let Principal::User(user) = subject else { return Ok(()) };
-    let is_known = snapshot.users.contains_key(user);
-    match is_known && !snapshot.is_locked(&LockTarget::User(user.clone())) {
-        true => Ok(()),
-        false => Err(BrokerError::refused(Reason::Locked, format!("{subject} is locked or gone"))),
-    }
 }
