@@ -91,7 +91,7 @@ impl BrokerError {
             Self::Missing { .. } => "not_found",
             Self::Invalid { .. } => "invalid",
             Self::Refused { reason, .. } => reason.code(),
-            Self::NotAPart(_) => Reason::DelegationRefused.code(),
+            Self::NotAPart(_) => Reason::NotAPart.code(),
             Self::Approver(_) => "not_an_approver",
             Self::Transition(_) => "illegal_transition",
             Self::Digest(_) => "invalid",

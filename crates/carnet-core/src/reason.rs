@@ -50,6 +50,8 @@ pub enum Reason {
     PolicyDoesNotPermit,
     /// A policy engine failed.
     PolicyFailed,
+    /// What is to be handed on is not a part of what the task has left.
+    NotAPart,
     /// Policy does not let a task above hand the operation on.
     DelegationRefused,
     /// The gateway cannot do what a permit obliges to.
@@ -87,7 +89,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the docs.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::SnapshotStale,
         Self::AgentUnknown,
         Self::OwnerUnknown,
@@ -110,6 +112,7 @@ impl Reason {
         Self::PolicyForbids,
         Self::PolicyDoesNotPermit,
         Self::PolicyFailed,
+        Self::NotAPart,
         Self::DelegationRefused,
         Self::ObligationUnknown,
         Self::BudgetSpent,
@@ -153,6 +156,7 @@ impl Reason {
             Self::PolicyForbids => "policy_forbids",
             Self::PolicyDoesNotPermit => "policy_does_not_permit",
             Self::PolicyFailed => "policy_failed",
+            Self::NotAPart => "not_a_part",
             Self::DelegationRefused => "delegation_refused",
             Self::ObligationUnknown => "obligation_unknown",
             Self::BudgetSpent => "budget_spent",
@@ -202,6 +206,9 @@ impl Reason {
             Self::PolicyDoesNotPermit => "no permit policy applies",
             Self::PolicyFailed => {
                 "a policy failed to evaluate; correct it, or go back with `carnet policy rollback`"
+            }
+            Self::NotAPart => {
+                "what is handed on must be a part of what the task has left; ask for less"
             }
             Self::DelegationRefused => {
                 "policy does not let the agent of a task above hand this on (`task.delegate`)"

@@ -170,7 +170,11 @@ pub(crate) fn phase(keys: &Keys, key: &KeyRecord, now: Timestamp) -> Phase {
     if let Some(at) = key.removed_at {
         return Phase::Removed { at };
     }
-    if now < key.signs_from {
+    // Where none has come to its time, the first signs before it.
+    let signing = there(keys, key.purpose).filter(|other| other.signs_from <= now);
+    let first = there(keys, key.purpose).min_by_key(|other| (other.signs_from, &other.kid));
+    let is_early = first.is_some_and(|first| first.kid == key.kid) && signing.count() == 0;
+    if now < key.signs_from && !is_early {
         return Phase::Published { signs_from: key.signs_from };
     }
     match successor(keys, key).filter(|next| next.signs_from <= now) {

@@ -122,8 +122,8 @@ const fn malformed(code: &'static str, advice: &'static str) -> Refusal {
 fn refusal_of(error: &BrokerError) -> Refusal {
     match error {
         BrokerError::NotAPart(why) => {
-            let reason = Reason::DelegationRefused;
-            Refusal::for_reason(Kind::InvalidDetails, reason).with_detail(why.to_string())
+            let refusal = Refusal::for_reason(Kind::InvalidDetails, Reason::NotAPart);
+            refusal.with_detail(why.to_string())
         }
         BrokerError::Invalid { .. } => {
             let advice = "change the intent and send it again";

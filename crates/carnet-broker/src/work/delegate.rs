@@ -82,7 +82,7 @@ impl Broker {
     fn record_refused(&self, request: &DelegateTask, error: &BrokerError) {
         let reason = match error {
             BrokerError::Refused { reason, .. } => *reason,
-            BrokerError::NotAPart(_) => Reason::DelegationRefused,
+            BrokerError::NotAPart(_) => Reason::NotAPart,
             BrokerError::Missing { .. } => Reason::AgentUnknown,
             _ => return,
         };

@@ -82,6 +82,21 @@ async fn what_a_removed_key_signed_is_refused_at_once_and_another_takes_its_plac
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_the_signing_key_is_removed_the_published_one_signs_before_its_time() {
+    let house = House::furnished().await;
+    let task = house.open(&[read()]).await.unwrap();
+    let purpose = KeyPurpose::AccessToken;
+    let (next, _) = house.broker.rotate_key(purpose, false, &user("ana")).await.unwrap();
+    let keys = house.broker.keys();
+    let old = keys.iter().find(|(key, _)| key.purpose == purpose && key.kid != next.kid).unwrap();
+    house.broker.remove_key(&old.0.kid, &user("ana")).await.unwrap();
+    assert_eq!(phases(&house, purpose), [Phase::Signing]);
+    let fresh = token(&house, &task).await;
+    assert_eq!(check(&house, &fresh), Ok(()));
+    assert_eq!(house.broker.access_keys().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_are_kept_over_a_restart_and_open_under_the_same_sealing_key_only() {
     let house = House::furnished().await;
     let names = |house: &House| house.broker.keys().into_iter().map(|(key, _)| key.kid.clone());

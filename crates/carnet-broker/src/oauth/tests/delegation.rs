@@ -91,7 +91,7 @@ async fn what_is_wider_is_named_to_whose_task_it_is() {
     let allow = json!([{ "action": "desk.tool.*", "path": "read", "other": "any" }]);
     let wider = json!({ "purpose": "support", "allow": allow });
     let answer = bench.send(good(&bench, &parent).set("intent", &wider.to_string())).await;
-    refused(&answer, "invalid_authorization_details", "delegation_refused");
+    refused(&answer, "invalid_authorization_details", "not_a_part");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.starts_with("allow[0]: grant_") && detail.contains("`desk.tool.*`"), "{detail}");
     let longer = json!({ "purpose": "support", "deadline": "8h", "allow": [] });
