@@ -325,7 +325,10 @@ struct Inputs<'a> {
 /// What policy was asked of each hop, and its answer; nothing where nothing was handed on.
 fn hops(decision: &Decision) -> Value {
     let hops = decision.hops.iter().map(|hop| {
-        json!({ "task": hop.task, "document": Inputs::of(&hop.document), "verdict": hop.verdict })
+        json!({
+            "task": hop.task, "document": Inputs::of(&hop.document), "verdict": hop.verdict,
+            "permits": hop.permits,
+        })
     });
     let hops: Vec<Value> = hops.collect();
     if hops.is_empty() { Value::Null } else { Value::Array(hops) }

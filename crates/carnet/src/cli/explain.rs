@@ -181,7 +181,8 @@ fn hops(explained: &Explained) -> String {
         let verdict = hop.pointer("/verdict/effect").map(effect_word).unwrap_or_default();
         let permits = match hop.get("permits").and_then(Value::as_bool) {
             Some(true) => "may be handed on",
-            _ => "may NOT be handed on",
+            Some(false) => "may NOT be handed on",
+            None => "is not told whether it may be handed on",
         };
         text.push_str(&format!("  {by} handed it on to {task}: it {permits} ({verdict})\n"));
     }
