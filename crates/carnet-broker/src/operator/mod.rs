@@ -15,6 +15,7 @@ mod policy;
 pub mod registry;
 mod serve;
 mod tasks;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use explain::Explained;
 pub use failure::Failure;
 pub use keys::KeyShown;
 pub use serve::{OperatorOptions, OperatorSocketError, Operators, serve};
+pub use usage::{AgentUsage, Authority};
 
 /// Looks at what a server offers. The gateway does it; the binary joins the two.
 #[async_trait]
@@ -80,6 +82,7 @@ fn router(desk: Desk) -> Router {
         .merge(approvals::routes())
         .merge(policy::routes())
         .merge(keys::routes())
+        .merge(usage::routes())
         .merge(ledger::routes())
         .fallback(failure::unknown_route)
         .with_state(desk)

@@ -223,7 +223,7 @@ impl Desk {
     }
 
     /// The newest records of a kind that `wanted` keeps: ids are in the order they were made.
-    async fn history<T>(
+    pub(super) async fn history<T>(
         &self,
         kind: Kind,
         wanted: impl Fn(Item) -> Option<T>,

@@ -351,7 +351,10 @@ impl House {
             kind: Kind::Decision,
             id: id.to_string(),
             at: self.now(),
-            header: Map::from_iter([("decision".to_owned(), json!("permit"))]),
+            header: Map::from_iter([
+                ("decision".to_owned(), json!("permit")),
+                ("grant".to_owned(), json!(decision.cover.as_ref().map(|cover| &cover.grant))),
+            ]),
             sealed: vec![Sealed { name: "arguments".into(), value: arguments }],
             subject: "user:eve".into(),
             position: None,

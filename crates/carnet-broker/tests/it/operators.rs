@@ -389,3 +389,37 @@ async fn a_child_process_needs_a_user_that_is_nobody_elses() {
     let put = house.broker.put_agent(next, &user("ana")).await;
     assert!(put.unwrap_err().to_string().contains("could be this agent"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_tells_what_was_given_and_never_used() {
+    let house = House::delegating().await;
+    let task = house.open(&[read(), pay(json!({ "uses": 5 })), allow("send")]).await.unwrap();
+    let child = house.hand_on(&task, &[pay(json!({ "uses": 1 }))]).await.unwrap();
+    house.reserve(&child, "pay", json!({})).await.unwrap();
+    let desk = Desk::of(&house, "ana").await;
+    let (status, review) = desk.call(Method::GET, "/v1/agents/review", Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "{review}");
+    let of = |agent: &str, action: &str| {
+        let agents = review.as_array().unwrap();
+        let agent = agents.iter().find(|it| it["agent"] == agent).unwrap();
+        let lines = agent["authority"].as_array().unwrap();
+        let line = lines.iter().find(|line| line["action"] == format!("desk.tool.{action}"));
+        let line = line.unwrap_or_else(|| panic!("{agent}")).clone();
+        (line["granted"].clone(), line["used"].clone(), line["last_used"].is_null())
+    };
+    assert_eq!(of("mail-agent", "pay"), (json!(1), json!(1), false));
+    assert_eq!(of("desk-agent", "pay"), (json!(1), json!(1), false), "what it handed on was used");
+    assert_eq!(of("desk-agent", "send"), (json!(1), json!(0), true));
+    assert_eq!(of("desk-agent", "read_ticket"), (json!(1), json!(0), true));
+    assert!(review.as_array().unwrap().iter().all(|it| it["owner_known"] == true));
+    // Who answers for them leaves.
+    let others = people().into_iter().filter(|person| person.name != user("dee"));
+    house.broker.put_users(others.collect()).await.unwrap();
+    let (_, review) = desk.call(Method::GET, "/v1/agents/review", Value::Null).await;
+    let known = review.as_array().unwrap().iter().map(|it| it["owner_known"] == true);
+    assert_eq!(known.collect::<Vec<_>>(), [false, false]);
+    assert_eq!(
+        house.decide(&task, "send", json!({})).await.reasons,
+        [carnet_core::Reason::OwnerUnknown]
+    );
+}

@@ -7,7 +7,7 @@ use carnet_core::{Agent, AgentName, Digest, Owner, Selectors};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Session, exit, intent_file};
+use super::{Session, exit, intent_file, usage};
 use crate::init;
 use crate::output::fields;
 use crate::shown::escaped;
@@ -18,6 +18,7 @@ use crate::shown::escaped;
 pub(crate) enum AgentCommand {
     Add(Box<Add>),
     List(List),
+    Review(usage::Review),
 }
 
 /// Register an agent, or change its registration
@@ -68,6 +69,7 @@ impl AgentCommand {
         match self {
             Self::Add(add) => add.run(session).await,
             Self::List(list) => list.run(session).await,
+            Self::Review(review) => review.run(session).await,
         }
     }
 }

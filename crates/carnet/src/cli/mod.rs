@@ -23,6 +23,7 @@ mod task;
 mod token;
 mod transport;
 mod up;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
