@@ -145,8 +145,8 @@ fn check_known(snapshot: &Snapshot, name: &AgentName) -> Result<(), BrokerError>
     check_agent(snapshot, agent)
 }
 
-/// Who it is handed on to.
-fn check_heir(snapshot: &Snapshot, name: &AgentName) -> Result<(), BrokerError> {
+/// Who gets a task: registered, with an owner who is known, and not locked.
+pub(crate) fn check_heir(snapshot: &Snapshot, name: &AgentName) -> Result<(), BrokerError> {
     let missing = || BrokerError::Missing {
         kind: "agent",
         id: name.to_string(),

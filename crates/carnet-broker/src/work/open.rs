@@ -8,6 +8,7 @@ use carnet_core::{
 use crate::broker::{Broker, Done};
 use crate::clock::fresh_bits;
 use crate::error::BrokerError;
+use crate::work::delegate::check_heir;
 use crate::work::opening::Opening;
 use crate::work::plan::{Giver, Planned};
 
@@ -87,13 +88,7 @@ fn propose(request: &OpenTask, now: Timestamp) -> Task {
 }
 
 fn check_parties(snapshot: &Snapshot, request: &OpenTask) -> Result<(), BrokerError> {
-    if !snapshot.agents.contains_key(&request.agent) {
-        return Err(BrokerError::Missing {
-            kind: "agent",
-            id: request.agent.to_string(),
-            hint: "register it with `carnet agent add`",
-        });
-    }
+    check_heir(snapshot, &request.agent)?;
     if let Principal::User(user) = &request.subject
         && !snapshot.users.contains_key(user)
     {

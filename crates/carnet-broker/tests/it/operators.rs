@@ -418,6 +418,7 @@ async fn a_review_tells_what_was_given_and_never_used() {
     let (_, review) = desk.call(Method::GET, "/v1/agents/review", Value::Null).await;
     let known = review.as_array().unwrap().iter().map(|it| it["owner_known"] == true);
     assert_eq!(known.collect::<Vec<_>>(), [false, false]);
+    assert_eq!(reason(house.open(&[read()]).await), carnet_core::Reason::OwnerUnknown);
     assert_eq!(
         house.decide(&task, "send", json!({})).await.reasons,
         [carnet_core::Reason::OwnerUnknown]
