@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use carnet_core::{
     Approval, ApprovalId, ApprovalState, Grant, Lock, LockId, LockState, LockTarget, ReservationId,
-    Snapshot, Task, TaskId, TaskState, TaskView, Timestamp,
+    Snapshot, TASK_DEPTH_MAX, Task, TaskId, TaskState, TaskView, Timestamp,
 };
 use carnet_store::{Key, Kind, Record, Revision};
 
@@ -309,6 +309,23 @@ impl State {
             found.extend(children);
         }
         found
+    }
+
+    /// The whole tree `task` is in, from its root down.
+    pub(crate) fn tree(&self, task: &TaskId) -> Vec<TaskId> {
+        let mut root = task.clone();
+        for _ in 0..=TASK_DEPTH_MAX {
+            let above = self.snapshot.tasks.get(&root).and_then(|view| view.task.parent.clone());
+            let Some(above) = above else { break };
+            root = above;
+        }
+        self.subtree(&root)
+    }
+
+    /// How many questions of the whole tree `task` is in nobody has answered: handing work on makes
+    /// no room for more.
+    pub(crate) fn asked_in_tree(&self, task: &TaskId) -> usize {
+        self.tree(task).iter().map(|task| self.asked_of(task).count()).sum()
     }
 
     /// The questions of `task` that nobody has answered.

@@ -52,11 +52,7 @@ impl Broker {
                 if let Some(known) = same_question(state, &ask, now)? {
                     return Ok(known);
                 }
-                let waiting = state.asked_of(&ask.task).count();
-                if waiting >= usize::try_from(QUESTIONS_PENDING_MAX).unwrap_or(0) {
-                    let detail = format!("{} has {waiting} questions waiting", ask.task);
-                    return Err(BrokerError::refused(Reason::QuestionsPending, detail));
-                }
+                check_questions(state, &ask.task, 1)?;
                 let approval = question(&ask, now)?;
                 let id = approval.id.clone();
                 put(draft, approval, "asked")?;
@@ -122,11 +118,12 @@ fn same_question(
     ask: &AskUse,
     now: Timestamp,
 ) -> Result<Option<ApprovalId>, BrokerError> {
+    let tree = state.tree(&ask.task);
     for approval in state.approvals.values() {
-        if !is_about(approval, ask) {
+        if !tree.contains(&approval.question.task) || !is_about(approval, ask) {
             continue;
         }
-        if approval.is_pending(now) {
+        if approval.is_pending(now) && is_by(approval, ask) {
             return Ok(Some(approval.id.clone()));
         }
         let last = approval.answers.last().map(|answer| answer.at);
@@ -143,12 +140,31 @@ fn is_about(approval: &Approval, ask: &AskUse) -> bool {
     let Asked::Use { action, pin, arguments, draws_on, .. } = &approval.question.of else {
         return false;
     };
-    approval.question.task == ask.task
-        && approval.question.instance.as_ref() == Some(&ask.instance)
-        && *action == *ask.operation.action()
+    let is_same_draw = *draws_on == ask.draws_on || !is_by(approval, ask);
+    *action == *ask.operation.action()
         && *pin == ask.operation.pin()
         && *arguments == *ask.operation.arguments()
-        && *draws_on == ask.draws_on
+        && is_same_draw
+}
+
+/// Whether the same running copy asked it in the same task.
+fn is_by(approval: &Approval, ask: &AskUse) -> bool {
+    approval.question.task == ask.task && approval.question.instance.as_ref() == Some(&ask.instance)
+}
+
+/// Whether `more` questions may be put in the tree of `task`: reviewers are not worn out by handing
+/// work on.
+pub(crate) fn check_questions(
+    state: &State,
+    task: &TaskId,
+    more: usize,
+) -> Result<(), BrokerError> {
+    let waiting = state.asked_in_tree(task);
+    if waiting + more <= usize::try_from(QUESTIONS_PENDING_MAX).unwrap_or(0) {
+        return Ok(());
+    }
+    let detail = format!("{waiting} questions wait already in the tree of {task}");
+    Err(BrokerError::refused(Reason::QuestionsPending, detail))
 }
 
 fn question(ask: &AskUse, now: Timestamp) -> Result<Approval, BrokerError> {

@@ -93,6 +93,8 @@ impl Opening {
             0 => {
                 check_room(state, &self.task)?;
                 if let Some(parent) = &self.task.parent {
+                    let asked = self.plan.iter().filter(|planned| planned.terms.is_some());
+                    ask::check_questions(state, parent, asked.count())?;
                     self.take_from(state, draft, parent, now)?;
                 }
                 self.task.clone()

@@ -275,6 +275,29 @@ async fn how_wide_and_how_deep_a_task_may_hand_on_is_bounded_by_its_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn handing_on_makes_no_room_for_more_questions_and_none_for_one_a_person_said_no_to() {
+    let house = House::delegating().await;
+    let parent = house.open(&[pay(json!({})), allow("send")]).await.unwrap();
+    let asking = |text: &str| json!({ "text": text });
+    let child = house.hand_on(&parent, &[allow("send")]).await.unwrap();
+    let denied = house.ask(&parent, "send", asking("again")).await.unwrap();
+    house.broker.deny(&denied, &user("bo")).await.unwrap();
+    let refused = house.ask_by("mail-agent", &child, "send", asking("again")).await;
+    assert_eq!(reason(refused), Reason::ApprovalDenied);
+    for n in 0..6 {
+        house.ask(&parent, "send", asking(&n.to_string())).await.unwrap();
+    }
+    let up_front = pay(json!({ "approve": "up_front" }));
+    let refused =
+        house.hand_on(&parent, &[up_front.clone(), up_front.clone(), up_front.clone()]).await;
+    assert_eq!(reason(refused), Reason::QuestionsPending);
+    house.hand_on(&parent, &[up_front]).await.unwrap();
+    house.ask_by("mail-agent", &child, "send", asking("one")).await.unwrap();
+    let refused = house.ask_by("mail-agent", &child, "send", asking("more")).await;
+    assert_eq!(reason(refused), Reason::QuestionsPending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_orchestrator_hands_on_what_it_may_not_do_itself() {
     let house = House::delegating().await;
     let parent = house.open(&[pay(json!({ "delegate_only": true, "uses": 2 }))]).await.unwrap();

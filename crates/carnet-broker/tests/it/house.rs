@@ -379,9 +379,19 @@ impl House {
         self.broker.settle_reservation(id, &agent("desk-agent"), forwarded).await
     }
 
-    /// Puts the question a decision asks.
+    /// Puts the question a decision asks of desk-agent.
     pub(crate) async fn ask(
         &self,
+        task: &TaskId,
+        name: &str,
+        arguments: Value,
+    ) -> Result<ApprovalId, BrokerError> {
+        self.ask_by("desk-agent", task, name, arguments).await
+    }
+
+    pub(crate) async fn ask_by(
+        &self,
+        by: &str,
         task: &TaskId,
         name: &str,
         arguments: Value,
@@ -398,8 +408,8 @@ impl House {
         let ask = AskUse {
             decision: DecisionId::from_bits(fresh_bits()),
             task: task.clone(),
-            instance: self.instance("desk-agent", task).await,
-            agent: agent("desk-agent"),
+            instance: self.instance(by, task).await,
+            agent: agent(by),
             operation: self.operation(name, arguments),
             terms,
             policy: decision.policy,
