@@ -80,7 +80,7 @@ fn users() -> Result<BTreeMap<UserName, Arc<User>>, String> {
     let user = |n: usize| {
         let name: UserName = name(&format!("user-{n}"))?;
         let teams = BTreeSet::from([format!("team-{}", n % AGENTS), "support".to_owned()]);
-        Ok((name.clone(), Arc::new(User { name, teams })))
+        Ok((name.clone(), Arc::new(User { name, teams, logins: Vec::new() })))
     };
     (0..AGENTS * 5).map(user).collect()
 }
@@ -90,7 +90,13 @@ fn agent(k: usize) -> Result<Agent, String> {
         name: name(&format!("agent-{k}"))?,
         owner: Owner::Team(name(&format!("team-{k}"))?),
         environment: "production".into(),
-        selectors: Selectors { uid: 1_000, gid: None, executable: None, executable_digest: None },
+        selectors: Some(Selectors {
+            uid: 1_000,
+            gid: None,
+            executable: None,
+            executable_digest: None,
+        }),
+        identities: Vec::new(),
         standing: None,
         bearer_read: false,
     })

@@ -12,6 +12,7 @@ mod clock;
 mod draft;
 mod drain;
 mod error;
+pub mod fetch;
 mod follow;
 mod hold;
 mod item;

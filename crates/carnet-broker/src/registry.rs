@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use carnet_core::{
     ActionName, Agent, AgentName, ArgumentKind, Digest, EffectClass, Owner, Path, Principal,
-    Registered, Resource, ResourceName, RunAs, Transport, User, UserName,
+    Registered, Resource, ResourceName, RunAs, Selectors, Transport, User, UserName,
 };
 use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ use crate::work::sweep::carnet;
 
 /// How many reviews are written in one commit.
 const REVIEWS_A_STEP: usize = 32;
+/// The most names other authorities have for one agent.
+const IDENTITIES_MAX: usize = 16;
 
 /// What a reviewer decided about one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,25 +44,18 @@ pub struct Review {
 impl Broker {
     /// Registers an agent, or changes its registration.
     pub async fn put_agent(&self, agent: Agent, by: &UserName) -> Result<Done, BrokerError> {
-        if agent.selectors.uid == 0 {
+        let uid = agent.selectors.as_ref().map(|selectors| selectors.uid);
+        if uid == Some(0) {
             tracing::warn!(agent = %agent.name, "the agent runs as root: any process of root can be it");
         }
         let (_, done) = self
             .transact(&Principal::User(by.clone()), |state, draft, _| {
                 check_owner(state, &agent.owner)?;
                 check_standing(&agent)?;
-                let uid = agent.selectors.uid;
-                let runs = |known: &Resource| run_as(known).is_some_and(|it| it.uid == uid);
-                if let Some(known) = state.snapshot.resources.values().find(|known| runs(known)) {
-                    let problem = format!(
-                        "the server of `{}` runs as uid {uid} and could be this agent: choose another",
-                        known.name
-                    );
-                    return Err(BrokerError::invalid("selectors.uid", problem));
-                }
+                check_told_apart(state, &agent)?;
                 let details = json!({
                     "owner": agent.owner, "environment": agent.environment,
-                    "selectors": agent.selectors, "bearer_read": agent.bearer_read,
+                    "selectors": agent.selectors, "identities": names(&agent), "bearer_read": agent.bearer_read,
                     "standing": agent.standing.as_ref().map(|it| Digest::of_json(&json!(it)).ok()),
                 });
                 draft.widens();
@@ -97,7 +92,10 @@ impl Broker {
                 let mut resource = resource.clone();
                 resource.operations = BTreeMap::new();
                 let runs_as = run_as(&resource);
-                let is_its = |agent: &Agent| runs_as.is_some_and(|it| it.uid == agent.selectors.uid);
+                let is_its = |agent: &Agent| match (&agent.selectors, runs_as) {
+                    (Some(selectors), Some(it)) => it.uid == selectors.uid,
+                    _ => false,
+                };
                 if let Some(agent) = state.snapshot.agents.values().find(|agent| is_its(agent)) {
                     let problem = format!(
                         "it is the uid of the agent `{}`, which the server could then be: choose another",
@@ -191,6 +189,39 @@ fn check_owner(state: &State, owner: &Owner) -> Result<(), BrokerError> {
     Err(BrokerError::invalid("owner", problem))
 }
 
+/// An agent is told by something, and nobody else is told by the same.
+fn check_told_apart(state: &State, agent: &Agent) -> Result<(), BrokerError> {
+    if agent.selectors.is_none() && agent.identities.is_empty() {
+        let problem = "nothing tells a running copy of it: name its uid, or who vouches for it";
+        return Err(BrokerError::invalid("selectors", problem));
+    }
+    if agent.identities.len() > IDENTITIES_MAX {
+        let problem = format!("an agent has at most {IDENTITIES_MAX}");
+        return Err(BrokerError::invalid("identities", problem));
+    }
+    for (n, identity) in agent.identities.iter().enumerate() {
+        if let Some(other) = state.snapshot.agent_of(identity).filter(|it| it.name != agent.name) {
+            let problem = format!("it is the agent `{}`: one identity is one agent's", other.name);
+            return Err(BrokerError::invalid(format!("identities[{n}]"), problem));
+        }
+    }
+    let Some(Selectors { uid, .. }) = &agent.selectors else { return Ok(()) };
+    let runs = |known: &&std::sync::Arc<Resource>| run_as(known).is_some_and(|it| it.uid == *uid);
+    if let Some(known) = state.snapshot.resources.values().find(runs) {
+        let problem = format!(
+            "the server of `{}` runs as uid {uid} and could be this agent: choose another",
+            known.name
+        );
+        return Err(BrokerError::invalid("selectors.uid", problem));
+    }
+    Ok(())
+}
+
+/// The names of an agent's identities, as the record has them.
+fn names(agent: &Agent) -> Vec<String> {
+    agent.identities.iter().map(ToString::to_string).collect()
+}
+
 /// What an agent may open by itself are reads: nobody is asked when it does.
 fn check_standing(agent: &Agent) -> Result<(), BrokerError> {
     let allowances = agent.standing.iter().flat_map(|intent| &intent.allowances).enumerate();
@@ -221,7 +252,7 @@ fn put_some_users(
         if !draft.has_room() {
             return Ok(false);
         }
-        let details = json!({ "teams": user.teams });
+        let details = json!({ "teams": user.teams, "logins": user.logins.len() });
         draft.record(kind, user.name.as_str(), "user_known", false, &details, None);
         draft.put(Item::User(user.clone()))?;
     }

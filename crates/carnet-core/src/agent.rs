@@ -18,8 +18,12 @@ pub struct Agent {
     pub owner: Owner,
     /// Where it runs: `production`, `staging`, `development` or another word of the operator's.
     pub environment: String,
-    /// What a running copy must be to be this agent.
-    pub selectors: Selectors,
+    /// What a running copy on Carnet's own machine must be to be this agent, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selectors: Option<Selectors>,
+    /// Who else vouches for its running copies, and by what name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<Identity>,
     /// What it may always read without ceremony, where policy lets it.
     #[serde(default)]
     pub standing: Option<Intent>,
@@ -66,6 +70,54 @@ pub struct Selectors {
     pub executable_digest: Option<Digest>,
 }
 
+/// The name another authority gave an agent's running copies. It is compared exactly; there are no
+/// patterns in it, and one identity is one agent's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Identity {
+    /// A SPIFFE ID of another trust domain.
+    Spiffe {
+        /// The SPIFFE ID.
+        id: String,
+    },
+    /// The subject of the tokens of an OIDC issuer: a Kubernetes service account, a CI job.
+    Oidc {
+        /// The issuer, as its tokens name it.
+        issuer: String,
+        /// The subject, as its tokens name it.
+        subject: String,
+    },
+    /// An OAuth client.
+    Client {
+        /// Its `client_id`.
+        id: String,
+        /// The public keys it authenticates with, as a JSON Web Key Set; none where its
+        /// `client_id` is the address of a document that says what it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<serde_json::Value>,
+    },
+}
+
+impl Identity {
+    /// Whether `other` names the same workload. Its keys may be others.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Client { id, .. }, Self::Client { id: other, .. }) => id == other,
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spiffe { id } => f.write_str(id),
+            Self::Oidc { issuer, subject } => write!(f, "{subject} of {issuer}"),
+            Self::Client { id, .. } => write!(f, "client {id}"),
+        }
+    }
+}
+
 /// One attested running copy of an agent, with its own key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +141,19 @@ pub struct User {
     /// The teams they belong to.
     #[serde(default)]
     pub teams: BTreeSet<String>,
+    /// By what names identity providers vouch for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<Login>,
+}
+
+/// The name an identity provider has for a person. One login is one person's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The identity provider, as its tokens name it.
+    pub issuer: String,
+    /// The person, as its tokens name them: compared exactly.
+    pub subject: String,
 }
 
 impl fmt::Display for Owner {

@@ -195,7 +195,8 @@ pub(crate) fn snapshot(grants: Vec<Grant>) -> Snapshot {
         name: "support-agent".parse().unwrap(),
         owner: "team:support".parse().unwrap(),
         environment: "demo".into(),
-        selectors: Selectors { uid: 1, gid: None, executable: None, executable_digest: None },
+        selectors: Some(Selectors { uid: 1, gid: None, executable: None, executable_digest: None }),
+        identities: Vec::new(),
         standing: None,
         bearer_read: false,
     };
@@ -207,7 +208,7 @@ pub(crate) fn snapshot(grants: Vec<Grant>) -> Snapshot {
     };
     let user = |name: &str, team: &str| {
         let name: UserName = name.parse().unwrap();
-        let user = User { name: name.clone(), teams: [team.to_owned()].into() };
+        let user = User { name: name.clone(), teams: [team.to_owned()].into(), logins: Vec::new() };
         (name, Arc::new(user))
     };
     let mut snapshot = Snapshot {

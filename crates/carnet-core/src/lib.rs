@@ -49,7 +49,7 @@ mod task;
 mod time;
 mod value;
 
-pub use agent::{Agent, Instance, Owner, OwnerError, Selectors, User};
+pub use agent::{Agent, Identity, Instance, Login, Owner, OwnerError, Selectors, User};
 pub use approval::{
     Answer, Approval, ApprovalEvent, ApprovalState, Approver, ApproverError, Asked, Question,
 };

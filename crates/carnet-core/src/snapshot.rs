@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{ActionPattern, ArgumentKind, GrantId, GrantState};
-use crate::{Agent, AgentName, Grant, Instance, InstanceId, Lock, LockId, LockTarget, Monotonic};
+use crate::{
+    Agent, AgentName, Grant, Identity, Instance, InstanceId, Lock, LockId, LockTarget, Monotonic,
+};
 use crate::{Now, Principal, Reason, Resource, ResourceName, Task, TaskId, TaskState, Timestamp};
 use crate::{User, UserName};
 
@@ -58,6 +60,12 @@ impl Snapshot {
         self.resources.get(name)
     }
 
+    /// The agent another authority calls `identity`.
+    pub fn agent_of(&self, identity: &Identity) -> Option<&Arc<Agent>> {
+        let is_its = |agent: &&Arc<Agent>| agent.identities.iter().any(|it| it.is_same(identity));
+        self.agents.values().find(is_its)
+    }
+
     /// What reviewers call the argument `name`, over every operation `pattern` matches.
     pub fn kinds_of(&self, pattern: &ActionPattern, name: &str) -> Vec<Option<ArgumentKind>> {
         let operations = self.resources.values().flat_map(|resource| resource.operations.values());
@@ -73,6 +81,14 @@ impl Snapshot {
     /// The person named `user`, where they are known.
     pub fn user(&self, user: &UserName) -> Option<&Arc<User>> {
         self.users.get(user)
+    }
+
+    /// The person `issuer` calls `subject`.
+    pub fn user_of(&self, issuer: &str, subject: &str) -> Option<&Arc<User>> {
+        let is_theirs = |user: &&Arc<User>| {
+            user.logins.iter().any(|login| login.issuer == issuer && login.subject == subject)
+        };
+        self.users.values().find(is_theirs)
     }
 
     /// Whether the node may still permit on this view.

@@ -81,6 +81,15 @@ impl<'a> Unverified<'a> {
         keys.key(kid.ok_or(TokenError::KeyMissing)?).ok_or(TokenError::KeyUnknown)
     }
 
+    /// The key of `keys` that the token names; where it names none, the only one there is.
+    pub(crate) fn key_or_only<'k>(&self, keys: &'k KeySet) -> Result<&'k VerifyingKey, TokenError> {
+        let mut all = keys.keys();
+        match (self.header.contains_key("kid"), all.next(), all.next()) {
+            (false, Some(only), None) => Ok(only),
+            _ => self.key(keys),
+        }
+    }
+
     /// The key the token brings along: proofs only.
     pub(crate) fn embedded_key(&self) -> Result<VerifyingKey, TokenError> {
         let jwk = self.header.get("jwk").and_then(Value::as_object);

@@ -57,6 +57,28 @@ impl KeySet {
         Ok(set)
     }
 
+    /// Reads the key set of another issuer (RFC 7517 section 5): keys that are not for verifying
+    /// signatures, or of a kind not known here, are passed over; private keys and two keys of one
+    /// name refuse the set. A set without a usable key is none.
+    pub fn from_foreign_jwks(bytes: &[u8]) -> Result<Self, KeyError> {
+        let document = read(bytes)?;
+        let mut set = Self::default();
+        for (index, jwk) in keys_of(&document)?.iter().enumerate() {
+            let refused = |problem| KeyError::Refused { index, problem };
+            let jwk = jwk.as_object().ok_or(refused("is not an object"))?;
+            if ["d", "k", "p"].iter().any(|name| jwk.contains_key(*name)) {
+                return Err(refused("has members only a private or symmetric key has"));
+            }
+            if let Ok(key) = VerifyingKey::of_foreign(jwk) {
+                set.insert(key)?;
+            }
+        }
+        match set.is_empty() {
+            true => Err(KeyError::Malformed { problem: "has no key that verifies signatures" }),
+            false => Ok(set),
+        }
+    }
+
     /// Reads a SPIFFE bundle (SPIFFE Trust Domain and Bundle, section 4): its `jwt-svid` keys,
     /// strictly; keys for other uses are passed over, as the specification asks.
     pub fn from_spiffe_bundle(bytes: &[u8]) -> Result<SpiffeBundle, KeyError> {

@@ -1,7 +1,7 @@
 //! Who is asking: verify and mint identities and tokens.
 //!
 //! Everything here is a pure function of bytes, keys and the time handed in. Three kinds of token
-//! exist, each with its own `typ`, its own keys and its own place, and each is refused everywhere
+//! of ours exist, each with its own `typ`, its own keys and its own place, and each is refused everywhere
 //! else: a *JWT-SVID* says who an agent is and grants nothing; an *access token* (`at+jwt`) is one
 //! task, one audience, one path, bound to one key; a *proof* (`dpop+jwt`) shows that whoever sends
 //! the token holds that key.
@@ -29,6 +29,7 @@ mod cache;
 mod claims;
 mod dpop;
 mod error;
+mod foreign;
 mod fuzz;
 mod htu;
 mod json;
@@ -51,6 +52,9 @@ pub use access::{
 pub use cache::{TokenCache, Verified};
 pub use dpop::{DpopKey, DpopProof, ExpectedDpop, verify_dpop};
 pub use error::{KeyError, MintError, TokenError};
+pub use foreign::{
+    ExpectedForeign, FOREIGN_TTL_S_MAX, ForeignClaims, ForeignKind, claimed_issuer, verify_foreign,
+};
 #[doc(hidden)]
 pub use fuzz::fuzz_token;
 pub use keyset::{KeySet, SpiffeBundle};

@@ -24,13 +24,15 @@ pub enum KeyUse {
     JwtSvid,
     /// DPoP proofs (`dpop+jwt`), on the side of the client.
     DpopProof,
+    /// Tokens of other issuers. None of ours is signed with such a key.
+    Foreign,
 }
 
 impl KeyUse {
     /// The `use` member of a published key.
     pub(crate) const fn jwk_use(self) -> &'static str {
         match self {
-            Self::AccessToken | Self::DpopProof => "sig",
+            Self::AccessToken | Self::DpopProof | Self::Foreign => "sig",
             Self::JwtSvid => "jwt-svid",
         }
     }
@@ -40,6 +42,7 @@ impl KeyUse {
             Self::AccessToken => "access tokens",
             Self::JwtSvid => "JWT-SVIDs",
             Self::DpopProof => "proofs",
+            Self::Foreign => "tokens of other issuers",
         }
     }
 }

@@ -145,7 +145,7 @@ fn subject(claims: &Claims) -> Result<SpiffeId, TokenError> {
 }
 
 /// A text, or an array of exactly one.
-fn sole_audience(claims: &Claims) -> Result<&str, TokenError> {
+pub(crate) fn sole_audience(claims: &Claims) -> Result<&str, TokenError> {
     let problem = "is not exactly one audience";
     let refused = TokenError::Claim { name: "aud", problem };
     match claims.get("aud") {

@@ -81,6 +81,22 @@ impl VerifyingKey {
         Self::finish(public, algorithm, kid.to_owned(), key_use)
     }
 
+    /// A key of another issuer's set. Without a `kid` its name is its thumbprint.
+    pub(crate) fn of_foreign(jwk: &Map<String, Value>) -> Result<Self, &'static str> {
+        let (public, algorithm) = read(jwk)?;
+        if jwk.get("use").is_some_and(|value| value != "sig") {
+            return Err("has a `use` other than `sig`");
+        }
+        let kid = match jwk.get("kid") {
+            None => public.thumbprint().to_string(),
+            Some(kid) => kid.as_str().unwrap_or_default().to_owned(),
+        };
+        if !(1..=KID_BYTES_MAX).contains(&kid.len()) || !kid.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("has no `kid` of 1 to 256 printable ASCII characters");
+        }
+        Self::finish(public, algorithm, kid, KeyUse::Foreign)
+    }
+
     /// The key embedded in a proof: it is bound to nothing but itself, so its name is its
     /// thumbprint whatever it calls itself.
     pub(crate) fn of_proof(jwk: &Map<String, Value>) -> Result<Self, &'static str> {

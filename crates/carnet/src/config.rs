@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use carnet_core::{User, UserName};
+use carnet_core::{Login, User, UserName};
 use carnet_identity::TrustDomain;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -126,6 +126,25 @@ pub(crate) struct UserEntry {
     /// The teams they belong to.
     #[serde(default)]
     pub teams: BTreeSet<String>,
+    /// By what names identity providers vouch for them.
+    #[serde(default)]
+    pub logins: Vec<LoginEntry>,
+}
+
+/// The name an identity provider has for a person.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoginEntry {
+    /// The identity provider: the `iss` of its tokens, exactly.
+    pub issuer: String,
+    /// The person: the `sub` of its tokens, exactly.
+    pub subject: String,
+}
+
+impl LoginEntry {
+    fn known(&self) -> Login {
+        Login { issuer: self.issuer.clone(), subject: self.subject.clone() }
+    }
 }
 
 impl Default for Listen {
@@ -256,6 +275,7 @@ impl Config {
     fn check_users(&self) -> anyhow::Result<()> {
         let mut names = BTreeSet::new();
         let mut uids = BTreeSet::new();
+        let mut logins = BTreeSet::new();
         for (index, user) in self.users.iter().enumerate() {
             if user.name.as_str() == "carnet" {
                 bail!(
@@ -266,6 +286,15 @@ impl Config {
                 // An owner names a team in the same words.
                 team.parse::<UserName>()
                     .map_err(|error| anyhow::anyhow!("user[{index}].teams: `{team}`: {error}"))?;
+            }
+            for login in &user.logins {
+                if !logins.insert(login) {
+                    bail!(
+                        "user[{index}].logins: `{}` of {} is there twice: one login is one person",
+                        login.subject,
+                        login.issuer
+                    );
+                }
             }
             if !names.insert(&user.name) {
                 bail!("user[{index}].name: `{}` is there twice", user.name);
@@ -293,8 +322,11 @@ impl Config {
 
     /// The people, as the broker knows them.
     pub(crate) fn known_users(&self) -> Vec<User> {
-        let user =
-            |entry: &UserEntry| User { name: entry.name.clone(), teams: entry.teams.clone() };
+        let user = |entry: &UserEntry| User {
+            name: entry.name.clone(),
+            teams: entry.teams.clone(),
+            logins: entry.logins.iter().map(LoginEntry::known).collect(),
+        };
         self.users.iter().map(user).collect()
     }
 
@@ -353,6 +385,13 @@ mod tests {
     fn one_uid_is_one_person() {
         let text = "[[user]]\nname = \"a\"\nuid = 1\n[[user]]\nname = \"b\"\nuid = 1\n";
         assert!(check(text).unwrap_err().to_string().contains("user[1].uid"));
+    }
+
+    #[test]
+    fn one_login_is_one_person() {
+        let login = "logins = [{ issuer = \"https://idp.example\", subject = \"7\" }]";
+        let text = format!("[[user]]\nname = \"a\"\n{login}\n[[user]]\nname = \"b\"\n{login}\n");
+        assert!(check(&text).unwrap_err().to_string().contains("user[1].logins"));
     }
 
     #[test]

@@ -9,10 +9,19 @@
 use std::collections::{BTreeSet, HashMap};
 
 use carnet_core::{AgentName, Digest, Timestamp};
-use carnet_identity::{Svid, Thumbprint};
+use carnet_identity::Thumbprint;
 
 /// How long an assertion is remembered past its end: a clock may step back by this much.
 const KEPT_S: i64 = 10;
+
+/// What an assertion is remembered by, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Once {
+    /// The same for every form of it that verifies, and for no other.
+    pub(crate) digest: Digest,
+    /// When it dies.
+    pub(crate) expires: Timestamp,
+}
 
 /// The assertions used and not yet expired. Bounded: when full it refuses, and it forgets nothing
 /// that could still be used.
@@ -55,18 +64,18 @@ impl AssertionCache {
     /// Remembers a use of a verified assertion of `agent` with `key`, or refuses it.
     pub(crate) fn admit(
         &mut self,
-        svid: &Svid,
+        once: Once,
         agent: &AgentName,
         key: Option<&Thumbprint>,
         now: Timestamp,
     ) -> Result<(), AssertionError> {
         self.forget(now);
-        let digest = svid.token_digest;
+        let Once { digest, expires } = once;
         if let Some(earlier) = self.uses.get(&digest) {
             let same = key.is_some() && earlier.key.as_ref() == key;
             return if same { Ok(()) } else { Err(AssertionError::Used) };
         }
-        let ends = svid.expires.plus_s(KEPT_S);
+        let ends = expires.plus_s(KEPT_S);
         // The clock went back past ones already forgotten: this may be one of them.
         if ends <= self.forgotten_until {
             return Err(AssertionError::Used);
@@ -105,13 +114,8 @@ mod tests {
         Timestamp::from_s(1_800_000_000 + s)
     }
 
-    fn svid(n: u8, expires: i64) -> Svid {
-        Svid {
-            id: "spiffe://carnet.example/agent/desk".parse().unwrap(),
-            issued: None,
-            expires: at(expires),
-            token_digest: Digest::of(&[n]),
-        }
+    fn svid(n: u8, expires: i64) -> Once {
+        Once { digest: Digest::of(&[n]), expires: at(expires) }
     }
 
     fn agent(name: &str) -> AgentName {
@@ -128,33 +132,33 @@ mod tests {
         let mut cache = AssertionCache::new(9, 9);
         let (svid, desk) = (svid(1, 300), agent("desk"));
         for s in [0, 1, 299] {
-            assert_eq!(cache.admit(&svid, &desk, Some(&key(0)), at(s)), Ok(()));
+            assert_eq!(cache.admit(svid, &desk, Some(&key(0)), at(s)), Ok(()));
         }
         let used = Err(AssertionError::Used);
-        assert_eq!(cache.admit(&svid, &desk, Some(&key(1)), at(1)), used);
-        assert_eq!(cache.admit(&svid, &desk, None, at(1)), used);
+        assert_eq!(cache.admit(svid, &desk, Some(&key(1)), at(1)), used);
+        assert_eq!(cache.admit(svid, &desk, None, at(1)), used);
     }
 
     #[test]
     fn an_assertion_used_without_a_key_is_good_once() {
         let mut cache = AssertionCache::new(9, 9);
         let (svid, desk) = (svid(1, 300), agent("desk"));
-        assert_eq!(cache.admit(&svid, &desk, None, at(0)), Ok(()));
+        assert_eq!(cache.admit(svid, &desk, None, at(0)), Ok(()));
         let used = Err(AssertionError::Used);
-        assert_eq!(cache.admit(&svid, &desk, None, at(1)), used);
-        assert_eq!(cache.admit(&svid, &desk, Some(&key(0)), at(1)), used);
+        assert_eq!(cache.admit(svid, &desk, None, at(1)), used);
+        assert_eq!(cache.admit(svid, &desk, Some(&key(0)), at(1)), used);
     }
 
     #[test]
     fn a_full_cache_refuses_and_one_agent_cannot_fill_it() {
         let mut cache = AssertionCache::new(3, 2);
         let full = Err(AssertionError::Full);
-        assert_eq!(cache.admit(&svid(1, 300), &agent("desk"), None, at(0)), Ok(()));
-        assert_eq!(cache.admit(&svid(2, 400), &agent("desk"), None, at(0)), Ok(()));
-        assert_eq!(cache.admit(&svid(3, 300), &agent("desk"), None, at(0)), full);
-        assert_eq!(cache.admit(&svid(4, 300), &agent("mail"), None, at(0)), Ok(()));
-        assert_eq!(cache.admit(&svid(5, 300), &agent("other"), None, at(0)), full);
-        assert_eq!(cache.admit(&svid(3, 600), &agent("desk"), None, at(300 + KEPT_S)), Ok(()));
+        assert_eq!(cache.admit(svid(1, 300), &agent("desk"), None, at(0)), Ok(()));
+        assert_eq!(cache.admit(svid(2, 400), &agent("desk"), None, at(0)), Ok(()));
+        assert_eq!(cache.admit(svid(3, 300), &agent("desk"), None, at(0)), full);
+        assert_eq!(cache.admit(svid(4, 300), &agent("mail"), None, at(0)), Ok(()));
+        assert_eq!(cache.admit(svid(5, 300), &agent("other"), None, at(0)), full);
+        assert_eq!(cache.admit(svid(3, 600), &agent("desk"), None, at(300 + KEPT_S)), Ok(()));
         assert_eq!(cache.of_agent.len(), 1, "an agent without entries takes no room");
     }
 
@@ -162,9 +166,9 @@ mod tests {
     fn a_clock_that_goes_back_does_not_revive_what_was_forgotten() {
         let mut cache = AssertionCache::new(9, 9);
         let desk = agent("desk");
-        assert_eq!(cache.admit(&svid(1, 300), &desk, None, at(0)), Ok(()));
-        assert_eq!(cache.admit(&svid(2, 900), &desk, None, at(600)), Ok(()));
+        assert_eq!(cache.admit(svid(1, 300), &desk, None, at(0)), Ok(()));
+        assert_eq!(cache.admit(svid(2, 900), &desk, None, at(600)), Ok(()));
         let used = Err(AssertionError::Used);
-        assert_eq!(cache.admit(&svid(1, 300), &desk, Some(&key(0)), at(1)), used);
+        assert_eq!(cache.admit(svid(1, 300), &desk, Some(&key(0)), at(1)), used);
     }
 }

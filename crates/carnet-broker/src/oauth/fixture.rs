@@ -69,7 +69,10 @@ impl House {
             freshness_window: Duration::from_secs(3600),
         };
         let broker = Broker::start(parts).await.unwrap();
-        broker.put_users(vec![User { name: ana(), teams: BTreeSet::new() }]).await.unwrap();
+        broker
+            .put_users(vec![User { name: ana(), teams: BTreeSet::new(), logins: Vec::new() }])
+            .await
+            .unwrap();
         let files = BTreeMap::from([("permit/all.cedar".to_owned(), POLICY.to_owned())]);
         let source = PolicySource::from_files(files).unwrap();
         broker.activate_policy(&source, &ana()).await.unwrap();
@@ -91,7 +94,8 @@ impl House {
             name: agent(name),
             owner: "user:ana".parse().unwrap(),
             environment: "production".to_owned(),
-            selectors,
+            selectors: Some(selectors),
+            identities: Vec::new(),
             bearer_read: standing.is_some(),
             standing,
         };

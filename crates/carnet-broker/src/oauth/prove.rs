@@ -5,11 +5,10 @@ use std::sync::PoisonError;
 use axum::http::HeaderMap;
 use carnet_core::{AgentName, Reason, Timestamp};
 use carnet_identity::{
-    DpopProof, ExpectedDpop, ReplayError, SpiffeId, Svid, TokenError, verify_client_assertion,
-    verify_dpop,
+    DpopProof, ExpectedDpop, ReplayError, TokenError, verify_client_assertion, verify_dpop,
 };
 
-use crate::oauth::assertion::AssertionError;
+use crate::oauth::assertion::{AssertionError, Once};
 use crate::oauth::form::Form;
 use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
@@ -33,7 +32,10 @@ pub(crate) struct Credential<'a> {
 /// An agent that proved who it is.
 pub(crate) struct Caller {
     pub(crate) agent: AgentName,
-    svid: Svid,
+    /// By what name it proved that.
+    pub(crate) id: String,
+    /// What it proved that with is remembered, unless the connection itself did.
+    once: Option<Once>,
 }
 
 impl<'a> Credential<'a> {
@@ -114,7 +116,8 @@ impl Surface {
         }
         let agent = svid.id.agent_name().ok_or(refused(TokenError::WrongTrustDomain))?;
         self.check_agent(&agent, credential.refused)?;
-        Ok(Caller { agent, svid })
+        let once = Once { digest: svid.token_digest, expires: svid.expires };
+        Ok(Caller { agent, id: svid.id.to_string(), once: Some(once) })
     }
 
     fn check_agent(&self, agent: &AgentName, refused: Kind) -> Result<(), Refusal> {
@@ -178,27 +181,27 @@ impl Surface {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let key = proof.map(|proof| &proof.thumbprint);
-        let mut assertions = self.assertions.lock().unwrap_or_else(PoisonError::into_inner);
-        assertions.admit(&caller.svid, &caller.agent, key, now).map_err(|error| match error {
-            AssertionError::Used => {
-                let advice = "the SVID was used with another key, or without one; fetch another";
-                Refusal::new(refused, "assertion_used", advice)
-            }
-            AssertionError::Full => {
-                let advice = "too many SVIDs are in use; come again later, and use each for longer";
-                Refusal::new(Kind::Unavailable, "assertions_full", advice)
-            }
-        })?;
+        if let Some(once) = caller.once {
+            let mut assertions = self.assertions.lock().unwrap_or_else(PoisonError::into_inner);
+            let admitted = assertions.admit(once, &caller.agent, key, now);
+            admitted.map_err(|error| of_use(error, refused))?;
+        }
         let Some(proof) = proof else { return Ok(()) };
         let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         proofs.admit(&proof.thumbprint, &proof.jti, now).map_err(of_replay)
     }
 }
 
-impl Caller {
-    /// Who it is.
-    pub(crate) fn id(&self) -> &SpiffeId {
-        &self.svid.id
+fn of_use(error: AssertionError, refused: Kind) -> Refusal {
+    match error {
+        AssertionError::Used => {
+            let advice = "the SVID was used with another key, or without one; fetch another";
+            Refusal::new(refused, "assertion_used", advice)
+        }
+        AssertionError::Full => {
+            let advice = "too many SVIDs are in use; come again later, and use each for longer";
+            Refusal::new(Kind::Unavailable, "assertions_full", advice)
+        }
     }
 }
 

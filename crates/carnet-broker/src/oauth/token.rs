@@ -66,7 +66,7 @@ impl Surface {
                 tracing::info!(agent = %caller.agent, task = %issued.task, bound = issued.is_bound, "token issued");
             }
             Err(refusal) => {
-                tracing::info!(agent = %caller.id(), code = refusal.code, "token refused");
+                tracing::info!(agent = %caller.id, code = refusal.code, "token refused");
             }
         }
         issued

@@ -27,7 +27,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn user(n: u8, team: u8) -> Touched {
     let name: UserName = format!("user{n}").parse().unwrap();
-    let item = Item::User(User { name, teams: [format!("team{team}")].into() });
+    let item = Item::User(User { name, teams: [format!("team{team}")].into(), logins: Vec::new() });
     (item.key(), Some(item))
 }
 

@@ -50,7 +50,7 @@ impl Peer {
     /// Whether it is what `agent` must be. The uid is asked first; the digest last, because it
     /// reads the whole executable.
     pub(crate) async fn is(&self, agent: &Agent) -> bool {
-        let wanted = &agent.selectors;
+        let Some(wanted) = &agent.selectors else { return false };
         if wanted.uid != self.uid || wanted.gid.is_some_and(|gid| gid != self.gid) {
             return false;
         }

@@ -129,7 +129,9 @@ async fn start(
 }
 
 async fn set_up(broker: &Broker) -> Result<(), BrokerError> {
-    broker.put_users(vec![User { name: ana(), teams: BTreeSet::new() }]).await?;
+    broker
+        .put_users(vec![User { name: ana(), teams: BTreeSet::new(), logins: Vec::new() }])
+        .await?;
     let files = BTreeMap::from([("permit/all.cedar".to_owned(), POLICY.to_owned())]);
     broker.activate_policy(&PolicySource::from_files(files).unwrap(), &ana()).await?;
     let selectors = Selectors { uid: 1, gid: None, executable: None, executable_digest: None };
@@ -137,7 +139,8 @@ async fn set_up(broker: &Broker) -> Result<(), BrokerError> {
         name: agent(),
         owner: "user:ana".parse().unwrap(),
         environment: "test".to_owned(),
-        selectors,
+        selectors: Some(selectors),
+        identities: Vec::new(),
         bearer_read: false,
         standing: None,
     };

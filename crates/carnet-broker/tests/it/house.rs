@@ -177,7 +177,8 @@ impl House {
             name: agent(name),
             owner: "user:dee".parse().unwrap(),
             environment: "test".into(),
-            selectors,
+            selectors: Some(selectors),
+            identities: Vec::new(),
             bearer_read: false,
             standing,
         };
@@ -520,8 +521,11 @@ pub(crate) fn thumbprint() -> Thumbprint {
 
 /// ana opens and operates, bo and cy answer, dee owns the agents, eve is whom tasks run for.
 pub(crate) fn people() -> Vec<User> {
-    let person =
-        |name: &str, team: &str| User { name: user(name), teams: [team.to_owned()].into() };
+    let person = |name: &str, team: &str| User {
+        name: user(name),
+        teams: [team.to_owned()].into(),
+        logins: Vec::new(),
+    };
     vec![
         person("ana", "support"),
         person("bo", "finance"),

@@ -113,7 +113,11 @@ async fn a_person_who_is_gone_from_the_configuration_is_gone() {
 async fn any_number_of_people_is_taken_in() {
     let house = House::empty().await;
     let crowd: Vec<_> = (0..150)
-        .map(|n| carnet_core::User { name: user(&format!("user-{n}")), teams: BTreeSet::new() })
+        .map(|n| carnet_core::User {
+            name: user(&format!("user-{n}")),
+            teams: BTreeSet::new(),
+            logins: Vec::new(),
+        })
         .collect();
     house.broker.put_users(crowd.clone()).await.unwrap();
     assert_eq!(house.broker.view().snapshot.users.len(), 150);

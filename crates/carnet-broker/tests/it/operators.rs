@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use carnet_broker::operator::{Inspect, Offered, OperatorOptions, Operators, serve};
-use carnet_core::{Resource, UserName};
+use carnet_core::{Identity, Resource, Selectors, UserName};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -378,14 +378,14 @@ async fn a_child_process_needs_a_user_that_is_nobody_elses() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let taken = house.broker.agent(&agent("desk-agent")).unwrap().selectors.uid;
+    let taken = house.broker.agent(&agent("desk-agent")).unwrap().selectors.clone().unwrap().uid;
     let (status, refused) = put(json!({ "uid": taken, "gid": taken })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
     let (status, answer) = put(json!({ "uid": 54_321, "gid": 54_321 })).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     // And the other way round: an agent whose uid a server runs as.
     let mut next = (*house.broker.agent(&agent("desk-agent")).unwrap()).clone();
-    next.selectors.uid = 54_321;
+    next.selectors = next.selectors.map(|selectors| Selectors { uid: 54_321, ..selectors });
     let put = house.broker.put_agent(next, &user("ana")).await;
     assert!(put.unwrap_err().to_string().contains("could be this agent"));
 }
@@ -423,4 +423,33 @@ async fn a_review_tells_what_was_given_and_never_used() {
         house.decide(&task, "send", json!({})).await.reasons,
         [carnet_core::Reason::OwnerUnknown]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_told_by_something_and_nobody_else_by_the_same() {
+    let house = House::furnished().await;
+    let known = house.broker.agent(&agent("desk-agent")).unwrap();
+    let put = |name: &str, uid: Option<u32>, identities: Vec<Identity>| {
+        let mut next = (*known).clone();
+        next.name = agent(name);
+        next.selectors = next.selectors.filter(|_| uid.is_some());
+        next.identities = identities;
+        let broker = Arc::clone(&house.broker);
+        async move { broker.put_agent(next, &user("ana")).await }
+    };
+    let oidc = |subject: &str| Identity::Oidc {
+        issuer: "https://ci.example".into(),
+        subject: subject.into(),
+    };
+    let nothing = put("ghost", None, Vec::new()).await.unwrap_err();
+    assert!(nothing.to_string().contains("nothing tells"), "{nothing}");
+    put("builder", None, vec![oidc("repo:a/b")]).await.unwrap();
+    let taken = put("other", None, vec![oidc("repo:a/c"), oidc("repo:a/b")]).await.unwrap_err();
+    assert!(taken.to_string().contains("identities[1]"), "{taken}");
+    assert!(taken.to_string().contains("builder"), "{taken}");
+    // It may be registered again with what is its own.
+    put("builder", Some(1), vec![oidc("repo:a/b"), oidc("repo:a/c")]).await.unwrap();
+    let view = house.broker.view();
+    assert_eq!(view.snapshot.agent_of(&oidc("repo:a/c")).unwrap().name, agent("builder"));
+    assert!(view.snapshot.agent_of(&oidc("repo:a/B")).is_none(), "it is compared exactly");
 }

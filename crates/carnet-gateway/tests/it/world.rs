@@ -284,12 +284,17 @@ fn snapshot(agent: &Agent, transport: Transport, grants: &[Value]) -> Snapshot {
         name: "support-agent".parse().unwrap(),
         owner: "team:support".parse().unwrap(),
         environment: "test".into(),
-        selectors: Selectors { uid: 1, gid: None, executable: None, executable_digest: None },
+        selectors: Some(Selectors { uid: 1, gid: None, executable: None, executable_digest: None }),
+        identities: Vec::new(),
         standing: None,
         bearer_read: false,
     };
     let user = |name: &str| {
-        let user = User { name: name.parse().unwrap(), teams: ["support".to_owned()].into() };
+        let user = User {
+            name: name.parse().unwrap(),
+            teams: ["support".to_owned()].into(),
+            logins: Vec::new(),
+        };
         (user.name.clone(), Arc::new(user))
     };
     let grants = grants.iter().enumerate().map(|(number, one)| grant(number, one)).collect();

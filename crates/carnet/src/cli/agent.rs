@@ -1,9 +1,11 @@
 //! `carnet agent`: who may ask for anything at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use carnet_core::{Agent, AgentName, Digest, Owner, Selectors};
+use anyhow::Context as _;
+use carnet_core::{Agent, AgentName, Digest, Identity, Owner, Selectors};
+use carnet_identity::SpiffeId;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -26,9 +28,12 @@ pub(crate) enum AgentCommand {
 #[command(after_help = "\
 Example:
   carnet agent add support-agent --owner team:support --uid 1001
+  carnet agent add crawler --owner user:ana --spiffe-id spiffe://prod.example/ns/web/sa/crawler
 
-An agent is told by what the kernel says of its process: at least its uid. The owner is who answers
-for it, and who is asked where policy names `owner`. The user must be in carnet.toml.")]
+An agent on this machine is told by what the kernel says of its process: at least its uid. One
+elsewhere is told by the name another authority vouches for: each exactly, and one name is one agent's.
+The owner is who answers for it, and who is asked where policy names `owner`. The user must be in
+carnet.toml.")]
 pub(crate) struct Add {
     /// Its name: the last part of its SPIFFE ID
     #[arg(value_name = "NAME")]
@@ -36,17 +41,30 @@ pub(crate) struct Add {
     /// Who answers for it: user:NAME or team:NAME
     #[arg(long, value_name = "OWNER")]
     owner: Owner,
-    /// The uid it runs under, or the login name
-    #[arg(long, value_name = "UID", value_parser = uid)]
-    uid: u32,
+    /// The uid it runs under on this machine, or the login name
+    #[arg(long, value_name = "UID", value_parser = uid,
+        required_unless_present_any = ["spiffe_ids", "oidc", "client"])]
+    uid: Option<u32>,
+    /// Its SPIFFE ID in another trust domain; may be repeated
+    #[arg(long = "spiffe-id", value_name = "SPIFFE_ID")]
+    spiffe_ids: Vec<SpiffeId>,
+    /// The issuer and the subject of its tokens; may be repeated
+    #[arg(long, num_args = 2, value_names = ["ISSUER", "SUBJECT"])]
+    oidc: Vec<String>,
+    /// Its OAuth client_id; where that is no https address, give its keys too
+    #[arg(long, value_name = "CLIENT_ID")]
+    client: Option<String>,
+    /// The public keys the client authenticates with: a JSON Web Key Set
+    #[arg(long, value_name = "JWKS.json", requires = "client")]
+    client_keys: Option<PathBuf>,
     /// The group it must run under too
-    #[arg(long, value_name = "GID")]
+    #[arg(long, value_name = "GID", requires = "uid")]
     gid: Option<u32>,
     /// The program it must run, by its absolute path
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", requires = "uid")]
     executable: Option<PathBuf>,
     /// The digest the program must have: sha256:…
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", requires = "uid")]
     executable_digest: Option<Digest>,
     /// Where it lives: production, staging, development or a word of your own
     #[arg(long, value_name = "WORD", default_value = "development")]
@@ -86,7 +104,7 @@ impl Add {
                 &[
                     ("SPIFFE ID", escaped(id)),
                     ("owner", agent.owner.to_string()),
-                    ("told by", told_by(&agent.selectors)),
+                    ("told by", told_by(&agent)),
                     ("environment", escaped(&agent.environment)),
                     ("standing intent", yes(agent.standing.is_some())),
                     ("bearer reads", yes(agent.bearer_read)),
@@ -97,26 +115,52 @@ impl Add {
         exit::done()
     }
 
+    fn identities(&self) -> anyhow::Result<Vec<Identity>> {
+        let spiffe = self.spiffe_ids.iter().map(|id| Identity::Spiffe { id: id.to_string() });
+        let oidc = self.oidc.chunks_exact(2).filter_map(|pair| match pair {
+            [issuer, subject] => {
+                Some(Identity::Oidc { issuer: issuer.clone(), subject: subject.clone() })
+            }
+            _ => None,
+        });
+        let mut identities: Vec<_> = spiffe.chain(oidc).collect();
+        if let Some(id) = &self.client {
+            let keys = self.client_keys.as_deref().map(read_keys).transpose()?;
+            identities.push(Identity::Client { id: id.clone(), keys });
+        }
+        Ok(identities)
+    }
+
     fn agent(self) -> anyhow::Result<Agent> {
-        let executable = self.executable.map(|path| {
+        let executable = self.executable.clone().map(|path| {
             let text = path.to_str().filter(|_| path.is_absolute()).map(str::to_owned);
             text.ok_or_else(|| exit::usage("--executable: write an absolute path in UTF-8"))
         });
+        let executable = executable.transpose()?;
+        let identities = self.identities()?;
         let standing = self.standing.map(|file| intent_file::read(&file)).transpose()?;
         Ok(Agent {
             name: self.name,
             owner: self.owner,
             environment: self.environment,
-            selectors: Selectors {
-                uid: self.uid,
+            selectors: self.uid.map(|uid| Selectors {
+                uid,
                 gid: self.gid,
-                executable: executable.transpose()?,
+                executable,
                 executable_digest: self.executable_digest,
-            },
+            }),
+            identities,
             standing,
             bearer_read: self.bearer_read,
         })
     }
+}
+
+/// The key set in `file`. What is in it is the broker's to judge.
+fn read_keys(file: &Path) -> anyhow::Result<Value> {
+    let problem = || format!("--client-keys: {}", file.display());
+    let text = std::fs::read(file).with_context(problem)?;
+    serde_json::from_slice(&text).with_context(problem)
 }
 
 fn uid(text: &str) -> Result<u32, String> {
@@ -128,11 +172,15 @@ fn uid(text: &str) -> Result<u32, String> {
     })
 }
 
-fn told_by(selectors: &Selectors) -> String {
-    let mut parts = vec![format!("uid {}", selectors.uid)];
-    parts.extend(selectors.gid.map(|gid| format!("gid {gid}")));
-    parts.extend(selectors.executable.as_deref().map(escaped));
-    parts.extend(selectors.executable_digest.map(|digest| digest.to_string()));
+fn told_by(agent: &Agent) -> String {
+    let mut parts = Vec::new();
+    if let Some(selectors) = &agent.selectors {
+        parts.push(format!("uid {}", selectors.uid));
+        parts.extend(selectors.gid.map(|gid| format!("gid {gid}")));
+        parts.extend(selectors.executable.as_deref().map(escaped));
+        parts.extend(selectors.executable_digest.map(|digest| digest.to_string()));
+    }
+    parts.extend(agent.identities.iter().map(|identity| escaped(&identity.to_string())));
     parts.join(", ")
 }
 
@@ -148,7 +196,7 @@ impl List {
                 agent.name.to_string(),
                 agent.owner.to_string(),
                 escaped(&agent.environment),
-                told_by(&agent.selectors),
+                told_by(agent),
                 yes(agent.standing.is_some()),
                 yes(agent.bearer_read),
             ]

@@ -192,7 +192,11 @@ mod tests {
         // Saying an older view again says nothing of this one.
         control.acknowledge(control.view().snapshot.revision - 1);
         // A whole change later, its record on the disk, the lock is still not said to be effective.
-        let people = vec![User { name: "bo".parse().unwrap(), teams: Default::default() }];
+        let people = vec![User {
+            name: "bo".parse().unwrap(),
+            teams: Default::default(),
+            logins: Vec::new(),
+        }];
         broker.put_users(people).await.unwrap();
         assert!(!locking.is_finished());
         hand.fetch_add(7_000_000, Ordering::Relaxed);
