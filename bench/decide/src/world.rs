@@ -108,6 +108,7 @@ fn instance(agent: &Agent, k: usize) -> Instance {
         agent: agent.name.clone(),
         thumbprint: Some(THUMBPRINT.into()),
         seen_at: NOW.wall,
+        marked: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A change being composed: records to write, what they are expected to be, and their ledger
 //! records, committed together or not at all.
 
-use carnet_core::{Effect, Lifecycle, Principal, Timestamp};
+use carnet_core::{Effect, Lifecycle, Principal, Task, TaskId, Timestamp};
 use carnet_ledger::{Entry, Kind as LeafKind, Sealed};
 use carnet_store::{Change, Expected, Key, Outgoing};
 use serde_json::{Map, Value, json};
@@ -64,10 +64,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Writes `item`, expecting it to be what the state says it is.
+    /// Writes `item`, expecting it to be what the state says it is. It takes the place of what this
+    /// change wrote under the same key before.
     pub(crate) fn put(&mut self, item: Item) -> Result<(), BrokerError> {
         let key = item.key();
         self.expect(&key);
+        self.changes
+            .retain(|change| !matches!(change, Change::Put { key: put, .. } if *put == key));
+        self.touched.retain(|(touched, _)| *touched != key);
         let value = item.encode()?;
         self.bytes = self.bytes.saturating_add(value.len());
         self.changes.push(Change::Put { key: key.clone(), value });
@@ -89,6 +93,14 @@ impl<'a> Draft<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The task as this change leaves it, where it has written it already.
+    pub(crate) fn task(&self, id: &TaskId) -> Option<&Task> {
+        self.touched.iter().rev().find_map(|(_, item)| match item {
+            Some(Item::Task(task)) if task.id == *id => Some(task),
+            _ => None,
+        })
     }
 
     /// Removes the record under `key`.

@@ -130,6 +130,9 @@ pub struct Instance {
     pub thumbprint: Option<String>,
     /// When it was first seen.
     pub seen_at: Timestamp,
+    /// Whether it has read something untrusted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
 }
 
 /// A person.

@@ -91,6 +91,9 @@ pub struct Decision {
     pub document: Option<Document>,
     /// Whether the task counts its calls.
     pub counts_calls: bool,
+    /// Whether it marks the task's tree and the copy: what it reads may come from anybody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marks: bool,
     /// The digest of the policy set.
     pub policy: Digest,
     /// The store revision of the snapshot.
@@ -117,7 +120,9 @@ pub struct Hop {
 impl Decision {
     /// Whether something must be set aside in the store before the operation is forwarded.
     pub fn needs_reservation(&self) -> bool {
-        self.counts_calls || self.cover.as_ref().is_some_and(|cover| !cover.charges.is_empty())
+        self.counts_calls
+            || self.marks
+            || self.cover.as_ref().is_some_and(|cover| !cover.charges.is_empty())
     }
 }
 
@@ -139,6 +144,7 @@ pub fn assess(
         terms: None,
         document: None,
         counts_calls: false,
+        marks: false,
         policy: policy.digest(),
         revision: snapshot.revision,
         fresh_until: snapshot.fresh_until,
@@ -260,15 +266,17 @@ fn judge(
         Err(_) => Vec::new(),
     };
     let target = Target::operation(resource, registered);
-    let document = document_of(snapshot, operation, target, live.view, approved_by, now.wall);
+    let document =
+        document_of(snapshot, operation, target, caller, live.view, approved_by, now.wall);
     let Some(document) = document else {
         return decision.reasons.push(Reason::AgentUnknown);
     };
     let approval = Approval { by: &document.approvals.by, task: &live.view.task };
     let verdict = approval.judge(snapshot, policy, &document);
     decision.counts_calls = live.view.task.calls_max.is_some();
+    decision.marks = resource.is_untrusted() && !is_marked_whole(snapshot, live.view, caller);
     if let Ok(cover) = &coverage {
-        match judge_hops(snapshot, policy, &document, live.view, cover) {
+        match judge_hops(snapshot, policy, &document, caller, live.view, cover) {
             Ok(hops) => decision.hops = hops,
             Err(reason) => decision.reasons.push(reason),
         }
@@ -291,6 +299,7 @@ fn judge_hops(
     snapshot: &Snapshot,
     policy: &dyn Policy,
     document: &Document,
+    caller: &Caller,
     view: &TaskView,
     cover: &Cover,
 ) -> Result<Vec<Hop>, Reason> {
@@ -305,7 +314,7 @@ fn judge_hops(
         let asked = Document {
             principal: snapshot.principal_facts(&delegator).ok_or(Reason::AgentUnknown)?,
             verb: Verb::TaskDelegate,
-            task: Some(task_facts(&view.task)),
+            task: Some(task_facts(snapshot, &view.task, Some(&caller.instance))),
             approvals: ApprovalFacts { by },
             ..document.clone()
         };
@@ -362,8 +371,14 @@ impl Approval<'_> {
     }
 }
 
-/// The facts policy may know of `task`.
-pub fn task_facts(task: &Task) -> TaskFacts {
+/// Whether both the tree and the copy are marked, so that nothing is left to mark.
+fn is_marked_whole(snapshot: &Snapshot, view: &TaskView, caller: &Caller) -> bool {
+    let copy = snapshot.instances.get(&caller.instance);
+    snapshot.is_marked(&view.task, None) && copy.is_some_and(|copy| copy.marked)
+}
+
+/// The facts policy may know of `task`, when `by` works on it.
+pub fn task_facts(snapshot: &Snapshot, task: &Task, by: Option<&InstanceId>) -> TaskFacts {
     TaskFacts {
         purpose: task.purpose.clone(),
         agent: task.agent.clone(),
@@ -371,7 +386,7 @@ pub fn task_facts(task: &Task) -> TaskFacts {
         opened_by: task.opened_by.clone(),
         standing: task.standing,
         depth: task.depth,
-        marked: task.marked,
+        marked: snapshot.is_marked(task, by),
     }
 }
 
@@ -379,6 +394,7 @@ fn document_of(
     snapshot: &Snapshot,
     operation: &Operation,
     target: Target,
+    caller: &Caller,
     view: &TaskView,
     approved_by: Vec<UserName>,
     now: Timestamp,
@@ -387,7 +403,7 @@ fn document_of(
         principal: snapshot.principal_facts(&Principal::Agent(view.task.agent.clone()))?,
         verb: Verb::mcp(operation.path()),
         target,
-        task: Some(task_facts(&view.task)),
+        task: Some(task_facts(snapshot, &view.task, Some(&caller.instance))),
         approvals: ApprovalFacts { by: approved_by },
         arguments: operation.arguments().clone(),
         now,

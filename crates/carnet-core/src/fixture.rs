@@ -205,6 +205,7 @@ pub(crate) fn snapshot(grants: Vec<Grant>) -> Snapshot {
         agent: agent.name.clone(),
         thumbprint: Some("thumb".into()),
         seen_at: NOW.wall,
+        marked: false,
     };
     let user = |name: &str, team: &str| {
         let name: UserName = name.parse().unwrap();

@@ -53,7 +53,7 @@ fn is_asked(
         principal,
         verb: Verb::mcp(registered.path),
         target: Target::operation(resource, registered),
-        task: Some(task_facts(&held.task)),
+        task: Some(task_facts(&view.snapshot, &held.task, None)),
         approvals: ApprovalFacts::default(),
         arguments: Arguments::default(),
         now,

@@ -71,6 +71,9 @@ pub struct Registered {
     pub definition: serde_json::Value,
 }
 
+/// The label of a resource whose answers somebody outside may have written. Who reads there is marked.
+pub(crate) const UNTRUSTED: &str = "untrusted";
+
 /// A resource and its reviewed operations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,7 +82,8 @@ pub struct Resource {
     pub name: ResourceName,
     /// Where it lives: `production`, `staging`, `development` or another word of the operator's.
     pub environment: String,
-    /// Labels policy can speak of. `unsplit` is set where paths share one upstream credential.
+    /// Labels policy can speak of. `unsplit` is set where paths share one upstream credential;
+    /// `untrusted` says that what is read there may come from anybody.
     #[serde(default)]
     pub labels: BTreeSet<String>,
     /// Where it is and how Carnet reaches it.
@@ -90,6 +94,11 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// Whether somebody outside may have written what is read there.
+    pub fn is_untrusted(&self) -> bool {
+        self.labels.contains(UNTRUSTED)
+    }
+
     /// The reviewed operation named `action`.
     pub fn registered(&self, action: &ActionName) -> Option<&Registered> {
         self.operations.get(action)

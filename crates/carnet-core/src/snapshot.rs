@@ -137,6 +137,23 @@ impl Snapshot {
             })
     }
 
+    /// Whether something untrusted was read in the tree of `task`, or by the copy that works on it. A
+    /// mark is kept at the root, so that it reaches every task of the tree at once; a tree that cannot be
+    /// followed counts as marked.
+    pub fn is_marked(&self, task: &Task, by: Option<&InstanceId>) -> bool {
+        let copy = by.and_then(|id| self.instances.get(id));
+        let above = task.parent.as_ref().is_some_and(|parent| {
+            let above = self.lineage(parent);
+            above.map_or(true, |above| above.iter().any(|view| view.task.marked))
+        });
+        task.marked || above || copy.is_some_and(|copy| copy.marked)
+    }
+
+    /// The task at the top of the tree that `task` is in.
+    pub fn root_of(&self, task: &TaskId) -> Result<&Arc<TaskView>, Reason> {
+        self.lineage(task)?.pop().ok_or(Reason::TaskUnknown)
+    }
+
     /// The people in the delegation chain of `task`: those it was handed on by, and those the tasks
     /// above it run for. None of them says yes to what is done in it.
     pub fn delegators(&self, task: &TaskId) -> BTreeSet<UserName> {

@@ -42,7 +42,7 @@ pub struct Task {
     /// How many levels of tasks may be below it, where that is bounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels_max: Option<u32>,
-    /// Whether something untrusted has been read in its tree.
+    /// Whether something untrusted has been read in its tree, as said at the tree's root.
     pub marked: bool,
     /// Where it stands.
     pub state: TaskState,
@@ -124,6 +124,8 @@ pub enum TaskEvent {
     ReserveCall,
     /// A reserved operation was never forwarded.
     ReleaseCall,
+    /// Something untrusted is about to be read in its tree.
+    Mark,
     /// A child task is opened, and so many calls of the budget move to it.
     HandOn {
         /// How many.
@@ -141,6 +143,7 @@ impl TaskEvent {
             Self::Drain => "drain",
             Self::ReserveCall => "reserve a call",
             Self::ReleaseCall => "release a call",
+            Self::Mark => "mark",
             Self::HandOn { .. } => "hand on within its bounds",
         }
     }
@@ -195,6 +198,10 @@ impl Task {
             }
             (TaskState::Open, TaskEvent::HandOn { calls }) => {
                 return self.with_child(calls).map(|task| (task, Vec::new())).ok_or_else(refused);
+            }
+            (TaskState::Open, TaskEvent::Mark) => {
+                self.marked = true;
+                (TaskState::Open, "marked")
             }
             // A call that was reserved while the task was open may be released after it closed.
             (_, TaskEvent::ReleaseCall) => {
@@ -269,6 +276,16 @@ mod tests {
         task.calls_max = Some(1);
         let (task, _) = task.apply(TaskEvent::ReserveCall, NOW).unwrap();
         assert!(task.apply(TaskEvent::ReserveCall, NOW).is_err());
+    }
+
+    #[test]
+    fn a_mark_stays_whatever_becomes_of_the_task() {
+        let (task, effects) = fixture::task("task_1").apply(TaskEvent::Mark, NOW).unwrap();
+        assert!(task.marked && task.is_live(NOW));
+        assert!(matches!(effects[0], Effect::Append { transition: "marked", .. }));
+        let (task, _) = task.apply(TaskEvent::Suspend, NOW).unwrap();
+        let (task, _) = task.apply(TaskEvent::Resume, NOW).unwrap();
+        assert!(task.marked);
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub struct Reserve {
     pub charges: Vec<Charge>,
     /// Whether it takes one call of the task's budget.
     pub counts_call: bool,
+    /// The copy that is marked by it, with the whole tree of the task.
+    pub marks: Option<InstanceId>,
     /// The decision's ledger record.
     pub entry: Entry,
 }

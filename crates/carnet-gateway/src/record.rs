@@ -142,6 +142,7 @@ async fn reserve(
         task: permit.caller().task.clone(),
         charges: permit.cover().charges.clone(),
         counts_call: permit.decision().counts_calls,
+        marks: permit.decision().marks.then(|| permit.caller().instance.clone()),
         entry,
     };
     control.reserve(reserve).await.map_err(|error| {
@@ -279,6 +280,9 @@ fn decision_entry(
     header.insert("policy".into(), json!(decision.policy));
     header.insert("revision".into(), json!(decision.revision));
     header.insert("fresh_until_us".into(), json!(decision.fresh_until));
+    if decision.marks && decision.kind == DecisionKind::Permit {
+        header.insert("marks".into(), json!(true));
+    }
     if let Some(cover) = &decision.cover {
         header.insert("grant".into(), json!(cover.grant));
         header.insert("approved_by".into(), json!(cover.approved_by));

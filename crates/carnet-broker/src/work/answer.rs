@@ -152,7 +152,7 @@ fn check_permitted(
             principal: principal.clone(),
             verb: Verb::ApprovalDecide,
             target: Target::operation(resource, registered),
-            task: held.map(|held| task_facts(&held.task)),
+            task: held.map(|held| task_facts(snapshot, &held.task, None)),
             approvals: ApprovalFacts::default(),
             arguments: arguments.clone(),
             now,

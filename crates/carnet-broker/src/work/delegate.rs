@@ -2,8 +2,8 @@
 //! one redeems it with its own identity and its own key; who handed it on never holds its token.
 
 use carnet_core::{
-    AgentName, Handover, Intent, LockTarget, Principal, Reason, Snapshot, Task, TaskId, TaskState,
-    Timestamp, Verb, View, hand_on,
+    AgentName, Handover, InstanceId, Intent, LockTarget, Principal, Reason, Snapshot, Task, TaskId,
+    TaskState, Timestamp, Verb, View, hand_on,
 };
 use carnet_identity::Thumbprint;
 use serde_json::{Map, json};
@@ -47,18 +47,18 @@ impl Broker {
     }
 
     async fn delegate(&self, request: &DelegateTask) -> Result<(TaskId, Done), BrokerError> {
-        self.check_delegator(request).await?;
+        let copy = self.check_delegator(request).await?;
         check_bounds(&request.intent)?;
         // What it has left changes in this lane only.
         let lane = self.lanes.enter(&Some(&request.parent)).await;
         let (view, now) = (self.view(), self.now().wall);
-        let opening = plan(&view, request, now)?;
+        let opening = plan(&view, request, &copy, now)?;
         let done = self.open(&opening, lane).await?;
         Ok((opening.task.id, done))
     }
 
-    /// Whether who asks is live, and the task theirs.
-    async fn check_delegator(&self, request: &DelegateTask) -> Result<(), BrokerError> {
+    /// Whether who asks is live, and the task theirs. Tells which of its copies asks.
+    async fn check_delegator(&self, request: &DelegateTask) -> Result<InstanceId, BrokerError> {
         let view = self.view();
         if !view.snapshot.is_fresh(self.now()) {
             return Err(BrokerError::refused(Reason::SnapshotStale, "this node's view is stale"));
@@ -76,7 +76,7 @@ impl Broker {
         let why = |reason: Reason| {
             BrokerError::refused(reason, format!("{}: {}", request.parent, reason.advice()))
         };
-        view.snapshot.check_task(&request.parent, self.now().wall).map(|_| ()).map_err(why)
+        view.snapshot.check_task(&request.parent, self.now().wall).map(|_| instance).map_err(why)
     }
 
     fn record_refused(&self, request: &DelegateTask, error: &BrokerError) {
@@ -95,11 +95,17 @@ impl Broker {
 }
 
 /// The child task: a part of what the parent has left, and what policy lets be handed on.
-fn plan(view: &View, request: &DelegateTask, now: Timestamp) -> Result<Opening, BrokerError> {
+fn plan(
+    view: &View,
+    request: &DelegateTask,
+    copy: &InstanceId,
+    now: Timestamp,
+) -> Result<Opening, BrokerError> {
     let snapshot = &view.snapshot;
     let parent = snapshot.task(&request.parent).ok_or_else(|| unknown(&request.parent))?;
     let handover = hand_on(snapshot, parent, &request.intent, DEADLINE_S_DEFAULT, now)?;
-    let task = propose(request, &parent.task, &handover, now);
+    let marked = snapshot.is_marked(&parent.task, Some(copy));
+    let task = propose(request, &parent.task, &handover, marked, now);
     let by = Principal::Agent(request.by.clone());
     let giver = Giver { view, by, verb: Verb::TaskDelegate, task: &task, now };
     let terms = giver.terms(&request.intent)?;
@@ -115,7 +121,13 @@ fn plan(view: &View, request: &DelegateTask, now: Timestamp) -> Result<Opening, 
     Ok(Opening { task, intent: request.intent.clone(), plan, policy })
 }
 
-fn propose(request: &DelegateTask, parent: &Task, handover: &Handover, now: Timestamp) -> Task {
+fn propose(
+    request: &DelegateTask,
+    parent: &Task,
+    handover: &Handover,
+    marked: bool,
+    now: Timestamp,
+) -> Task {
     Task {
         id: TaskId::from_bits(fresh_bits()),
         agent: request.agent.clone(),
@@ -132,7 +144,7 @@ fn propose(request: &DelegateTask, parent: &Task, handover: &Handover, now: Time
         children_max: handover.children_max,
         children: 0,
         levels_max: handover.levels_max,
-        marked: parent.marked,
+        marked,
         state: TaskState::Proposed,
     }
 }

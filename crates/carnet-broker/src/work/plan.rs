@@ -82,7 +82,7 @@ impl Giver<'_> {
             principal,
             verb: self.verb,
             target: Target::operation(resource, registered),
-            task: Some(task_facts(self.task)),
+            task: Some(task_facts(&self.view.snapshot, self.task, None)),
             approvals: ApprovalFacts::default(),
             arguments: Arguments::default(),
             now: self.now,

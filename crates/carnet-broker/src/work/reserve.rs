@@ -2,8 +2,8 @@
 //! decision record. No reservation, no forward; one without an outcome stays spent.
 
 use carnet_core::{
-    Charge, DecisionId, Grant, GrantEvent, GrantState, Principal, Reason, ReservationId, Task,
-    TaskEvent, TaskId, Timestamp,
+    Charge, DecisionId, Grant, GrantEvent, GrantState, Instance, InstanceId, Principal, Reason,
+    ReservationId, Task, TaskEvent, TaskId, Timestamp,
 };
 use carnet_ledger::{Entry, fault_point};
 use carnet_store::Key;
@@ -30,6 +30,9 @@ pub struct Reserve {
     pub charges: Vec<Charge>,
     /// Whether it takes one call of the task's budget.
     pub counts_call: bool,
+    /// The copy that is marked by it, with the whole tree of the task, where it reads something
+    /// untrusted.
+    pub marks: Option<InstanceId>,
     /// The decision's ledger record.
     pub entry: Entry,
 }
@@ -43,6 +46,9 @@ impl Broker {
         let lane = self.lanes.enter(&Some(&reserve.task)).await;
         let made = self.commit(&by, |state, draft, now| {
             take(state, draft, &reserve, now)?;
+            if let Some(copy) = &reserve.marks {
+                mark(state, draft, &reserve, copy, now)?;
+            }
             draft.put(Item::Reservation(Reservation {
                 id: id.clone(),
                 decision: reserve.decision.clone(),
@@ -174,6 +180,35 @@ fn take(
         let event = GrantEvent::Reserve(charge.amounts.clone());
         let (grant, _) = grant.clone().apply(event, now).map_err(spent)?;
         draft.put(Item::Grant(grant))?;
+    }
+    Ok(())
+}
+
+/// Marks the copy and the tree of the task: what is read next may come from anybody. It is not taken
+/// back where the operation is not forwarded after all.
+fn mark(
+    state: &State,
+    draft: &mut Draft<'_>,
+    reserve: &Reserve,
+    copy: &InstanceId,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
+    let why = |reason| BrokerError::refused(reason, format!("{} is not live", reserve.task));
+    let details = json!({
+        "decision": reserve.decision, "read_in": reserve.task, "instance": copy,
+    });
+    let root = state.snapshot.root_of(&reserve.task).map_err(why)?;
+    if !root.task.marked {
+        let root = draft.task(&root.task.id).unwrap_or(&root.task).clone();
+        let (root, effects) = root.apply(TaskEvent::Mark, now)?;
+        draft.transition(Item::Task(root), &effects, details.clone())?;
+    }
+    let known = state.snapshot.instances.get(copy);
+    let known = known.ok_or_else(|| why(Reason::InstanceUnknown))?;
+    if !known.marked {
+        let kind = carnet_ledger::Kind::Agent;
+        draft.record(kind, copy.as_str(), "marked", false, &details, None);
+        draft.put(Item::Instance(Instance { marked: true, ..(**known).clone() }))?;
     }
     Ok(())
 }

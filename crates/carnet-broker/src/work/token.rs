@@ -143,7 +143,13 @@ impl Broker {
                 &details,
                 None,
             );
-            draft.put(Item::Instance(Instance { id: id.clone(), agent, thumbprint, seen_at: now }))
+            draft.put(Item::Instance(Instance {
+                id: id.clone(),
+                agent,
+                thumbprint,
+                seen_at: now,
+                marked: false,
+            }))
         })
         .await?;
         // Its other paths ask at the same time: the one that came first may still wait for its leaf.

@@ -221,6 +221,7 @@ async fn reserve(broker: &Broker, task: &TaskId) -> Result<String, BrokerError> 
         task: task.clone(),
         charges: vec![Charge { grant, amounts: Default::default() }],
         counts_call: false,
+        marks: None,
         entry,
     };
     broker.reserve(reserve).await.map(|_| decision.to_string())

@@ -185,6 +185,14 @@ impl House {
         self.broker.put_agent(agent, &user("ana")).await.unwrap();
     }
 
+    /// Labels the desk, whose reviews stay.
+    pub(crate) async fn label_desk(&self, label: &str) {
+        let view = self.broker.view();
+        let mut desk = (**view.snapshot.resource(&"desk".parse().unwrap()).unwrap()).clone();
+        desk.labels.insert(label.to_owned());
+        self.broker.put_resource(desk, &user("ana")).await.unwrap();
+    }
+
     async fn put_desk(&self) {
         let url = "https://desk.example/mcp".to_owned();
         let resource = Resource {
@@ -348,6 +356,7 @@ impl House {
         arguments: Value,
     ) -> Result<ReservationId, BrokerError> {
         let id = DecisionId::from_bits(fresh_bits());
+        let copy = self.instance(self.agent_of(task).as_str(), task).await;
         let entry = Entry {
             kind: Kind::Decision,
             id: id.to_string(),
@@ -367,6 +376,7 @@ impl House {
             task: task.clone(),
             charges: decision.cover.clone().unwrap().charges,
             counts_call: decision.counts_calls,
+            marks: decision.marks.then_some(copy),
             entry,
         };
         self.broker.reserve(reserve).await

@@ -8,6 +8,7 @@ mod gate;
 mod house;
 mod keys;
 mod lasting;
+mod marks;
 mod opening;
 mod operators;
 mod privacy;

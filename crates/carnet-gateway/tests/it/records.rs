@@ -142,3 +142,23 @@ async fn every_message_that_reaches_the_upstream_has_its_leaf() {
     let outcomes = leaves.iter().filter(|leaf| leaf.contains_key("outcome")).count();
     assert_eq!((decided, outcomes), (1, 1));
 }
+
+#[tokio::test]
+async fn what_anybody_may_have_written_is_read_only_once_the_mark_is_committed() {
+    let world = World::new().await;
+    world.control.change(|view| {
+        let resources = Arc::make_mut(&mut view.snapshot.resources);
+        for resource in resources.values_mut() {
+            Arc::make_mut(resource).labels.insert("untrusted".to_owned());
+        }
+    });
+    world.control.may_reserve.forget_permits(Semaphore::MAX_PERMITS);
+    let call =
+        tokio::spawn(world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).send());
+    world.control.reserving().await;
+    assert!(world.server.seen("tools/call").is_empty(), "nothing is read before");
+    world.control.may_reserve.add_permits(1);
+    assert_eq!(call.await.unwrap().said(), "done");
+    let reserved = world.control.reserved.lock().unwrap();
+    assert_eq!(reserved[0].marks.as_ref(), Some(&world.agent.instance));
+}

@@ -275,6 +275,7 @@ pub(crate) fn add_instance(snapshot: &mut Snapshot, agent: &Agent) {
         agent: "support-agent".parse().unwrap(),
         thumbprint: Some(agent.dpop.thumbprint().to_string()),
         seen_at: NOW.wall,
+        marked: false,
     };
     Arc::make_mut(&mut snapshot.instances).insert(instance.id.clone(), Arc::new(instance));
 }

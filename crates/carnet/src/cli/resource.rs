@@ -51,7 +51,8 @@ pub(crate) struct Add {
     /// Where it lives; policy may keep agents of one environment out of another
     #[arg(long, value_name = "WORD", default_value = "development")]
     environment: String,
-    /// A label policy can speak of (repeatable)
+    /// A label policy can speak of (repeatable); `untrusted` where anybody may have written what is read
+    /// there, so that who reads it is marked
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
     /// What the read path travels with: file:PATH or env:NAME, behind it =VARIABLE for --stdio

@@ -78,6 +78,7 @@ impl Control for Embedded {
             task: reserve.task,
             charges: reserve.charges,
             counts_call: reserve.counts_call,
+            marks: reserve.marks,
             entry: reserve.entry,
         };
         self.broker.reserve(reserve).await.map_err(failed)
