@@ -28,7 +28,8 @@ const ADDRESSES_MAX: usize = 4;
 /// Fetches documents. It keeps no connections, cookies or credentials.
 #[derive(Clone)]
 pub struct Fetcher {
-    tls: TlsConnector,
+    /// Nothing where TLS cannot be spoken; nothing is fetched by it then.
+    tls: Option<TlsConnector>,
 }
 
 /// A document as it came.
@@ -100,17 +101,9 @@ impl Fetcher {
         let config = ClientConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
         ));
-        let config = match config.with_safe_default_protocol_versions() {
-            Ok(config) => config.with_root_certificates(roots).with_no_client_auth(),
-            // The provider has them all: there is no other case.
-            Err(error) => {
-                tracing::error!(%error, "TLS cannot be spoken; nothing is fetched");
-                ClientConfig::builder()
-                    .with_root_certificates(RootCertStore::empty())
-                    .with_no_client_auth()
-            }
-        };
-        Self { tls: TlsConnector::from(Arc::new(config)) }
+        let config = config.with_safe_default_protocol_versions().ok();
+        let config = config.map(|it| it.with_root_certificates(roots).with_no_client_auth());
+        Self { tls: config.map(|config| TlsConnector::from(Arc::new(config))) }
     }
 
     /// The document at `url`, of at most `bytes_max`.
@@ -169,7 +162,9 @@ impl Fetcher {
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, FetchError> {
         let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(name).map_err(|error| unreachable_at(host, &error))?;
-        self.tls.connect(name, stream).await.map_err(|error| unreachable_at(host, &error))
+        let tls =
+            self.tls.as_ref().ok_or_else(|| unreachable_at(host, &"no TLS is spoken here"))?;
+        tls.connect(name, stream).await.map_err(|error| unreachable_at(host, &error))
     }
 }
 
