@@ -5,6 +5,8 @@
 //! `typ`, its own place and its own set of claims that must be there, and none of them grants
 //! anything.
 
+use std::fmt;
+
 use carnet_core::{Digest, Timestamp};
 use serde_json::{Map, Value};
 
@@ -22,6 +24,11 @@ use crate::{ASSERTION_TTL_S_MAX, CLOCK_SKEW_S_MAX};
 pub const FOREIGN_TTL_S_MAX: i64 = 24 * 3600;
 /// How long ago an event may have been told of.
 const EVENT_AGE_S_MAX: i64 = 3600;
+
+const NOT_PRINTABLE: &str = "is not printable ASCII";
+const NOT_ITS_OWN: &str = "is not the client that signed it";
+const NOT_EVENTS: &str = "is not an object with an event in it";
+const EVENTS_ELSEWHERE: &str = "is in a token that tells of no event";
 
 /// Hints at the certificate of the key are passed over; everything else is refused.
 const HEADERS: &[&str] = &["alg", "kid", "typ", "x5t", "x5t#S256"];
@@ -76,11 +83,11 @@ pub struct ExpectedForeign<'a> {
 }
 
 /// What a verified token of another issuer says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ForeignClaims {
     /// When it was issued, where it says so.
     pub issued: Option<Timestamp>,
-    /// When it dies; an event does not.
+    /// When it dies; an event need not.
     pub expires: Option<Timestamp>,
     /// The same for every form of this token that verifies, and for no other.
     pub token_digest: Digest,
@@ -112,8 +119,8 @@ impl ForeignKind {
         }
     }
 
-    /// The claims that must be there besides `iss` and `aud`.
-    const fn texts(self) -> &'static [&'static str] {
+    /// The names that must be there besides `iss` and `aud`.
+    const fn names(self) -> &'static [&'static str] {
         match self {
             Self::WorkloadToken | Self::IdToken => &["sub"],
             Self::ClientAssertion => &["sub", "jti"],
@@ -151,11 +158,18 @@ impl ForeignClaims {
     }
 }
 
+/// Names the claims and tells none: they may be about a person.
+impl fmt::Debug for ForeignClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.claims.keys()).finish()
+    }
+}
+
 /// The issuer a token of `kind` *claims* to be of. Nobody has vouched for it: it is good for choosing
 /// the keys to verify with, and for nothing else.
 pub fn claimed_issuer(token: &str, kind: ForeignKind) -> Result<String, TokenError> {
     let claims = Unverified::parse(token, &kind.form())?.unverified_claims()?;
-    claims.text("iss").map(ToOwned::to_owned)
+    name(&claims, "iss").map(ToOwned::to_owned)
 }
 
 /// Verifies a token of another issuer for this place at this moment.
@@ -175,11 +189,15 @@ pub fn verify_foreign(
     if sole_audience(&claims)? != expected.audience {
         return Err(TokenError::WrongAudience);
     }
-    for name in expected.kind.texts() {
-        claims.text(name)?;
+    for claim in expected.kind.names() {
+        name(&claims, claim)?;
+    }
+    check_events(expected.kind, &claims)?;
+    if expected.kind == ForeignKind::ClientAssertion && claims.text("sub")? != expected.issuer {
+        return Err(TokenError::Claim { name: "sub", problem: NOT_ITS_OWN });
     }
     let expires = match expected.kind {
-        ForeignKind::SecurityEvent => None,
+        ForeignKind::SecurityEvent => claims.optional_time("exp")?,
         _ => Some(claims.time("exp")?),
     };
     let issued = match expected.kind.needs_issued() {
@@ -189,6 +207,30 @@ pub fn verify_foreign(
     check_times(expected.kind, &claims, issued, expires, now)?;
     let token_digest = Digest::of(&token.identity());
     Ok(ForeignClaims { issued, expires, token_digest, claims: claims.into_map() })
+}
+
+/// A name that must be there. It is compared and shown, so what looks like another is none: no
+/// control character, no letter of another alphabet.
+fn name<'a>(claims: &'a Claims, name: &'static str) -> Result<&'a str, TokenError> {
+    let text = claims.text(name)?;
+    match text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        true => Ok(text),
+        false => Err(TokenError::Claim { name, problem: NOT_PRINTABLE }),
+    }
+}
+
+/// `events` is what makes a token tell of an event (RFC 8417 section 2.2). Logout tokens are often
+/// `JWT` by their type and differ from an ID token in this claim alone.
+fn check_events(kind: ForeignKind, claims: &Claims) -> Result<(), TokenError> {
+    let problem = match (kind, claims.get("events")) {
+        (ForeignKind::SecurityEvent, Some(Value::Object(events))) if !events.is_empty() => {
+            return Ok(());
+        }
+        (ForeignKind::SecurityEvent, _) => NOT_EVENTS,
+        (_, None) => return Ok(()),
+        (_, Some(_)) => EVENTS_ELSEWHERE,
+    };
+    Err(TokenError::Claim { name: "events", problem })
 }
 
 fn check_times(
@@ -203,7 +245,8 @@ fn check_times(
             return Err(TokenError::Expired);
         }
         let ttl_s_max = kind.ttl_s_max();
-        if expires > now.plus_s(ttl_s_max + CLOCK_SKEW_S_MAX) {
+        if kind != ForeignKind::SecurityEvent && expires > now.plus_s(ttl_s_max + CLOCK_SKEW_S_MAX)
+        {
             return Err(TokenError::TooLongLived { ttl_s_max });
         }
     }

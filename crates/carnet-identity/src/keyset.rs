@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::KeyError;
 use crate::json;
+use crate::jwk::is_private;
 use crate::signing::KeyUse;
 use crate::verifying::VerifyingKey;
 
@@ -66,7 +67,7 @@ impl KeySet {
         for (index, jwk) in keys_of(&document)?.iter().enumerate() {
             let refused = |problem| KeyError::Refused { index, problem };
             let jwk = jwk.as_object().ok_or(refused("is not an object"))?;
-            if ["d", "k", "p"].iter().any(|name| jwk.contains_key(*name)) {
+            if is_private(jwk) {
                 return Err(refused("has members only a private or symmetric key has"));
             }
             if let Ok(key) = VerifyingKey::of_foreign(jwk) {

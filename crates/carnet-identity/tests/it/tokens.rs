@@ -113,7 +113,7 @@ fn an_assertion_in_another_dress_is_still_the_same_assertion() {
 }
 
 /// The same token with `s` turned into `n - s`, which verifies as well.
-fn with_negated_s(token: &str) -> String {
+pub(crate) fn with_negated_s(token: &str) -> String {
     use base64::Engine;
     const ORDER: [u8; 32] = [
         0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
