@@ -17,7 +17,7 @@ fn intent() -> Value {
 }
 
 /// A request that succeeds: `desk-agent` hands reading on to `mail-agent`.
-fn good(bench: &Bench, parent: &TaskId) -> Ask {
+pub(super) fn good(bench: &Bench, parent: &TaskId) -> Ask {
     let mut ask = Ask::new(&bench.svid("desk-agent")).without("grant_type");
     ask.uri = "/oauth/delegate".to_owned();
     ask.set("task", parent.as_str())
