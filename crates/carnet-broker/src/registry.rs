@@ -270,7 +270,7 @@ fn put_some_users(
 fn run_as(resource: &Resource) -> Option<RunAs> {
     match &resource.upstream.transport {
         Transport::Stdio { run_as, .. } => *run_as,
-        Transport::Http { .. } => None,
+        Transport::Http { .. } | Transport::Federation(_) => None,
     }
 }
 

@@ -28,6 +28,7 @@ mod decide;
 mod delegation;
 mod digest;
 mod effect;
+mod federation;
 #[cfg(test)]
 mod fixture;
 mod grant;
@@ -61,6 +62,9 @@ pub use decide::{
 pub use delegation::{Cut, Handover, NotAPart, Share, Shortfall, hand_on};
 pub use digest::{Digest, DigestError};
 pub use effect::{EffectClass, Reach};
+pub use federation::{
+    FederationTarget, ROLE_BYTES_MAX, SESSION_NAME_BYTES_MAX, is_role, is_session_name,
+};
 pub use grant::{Amounts, Approved, Grant, GrantEvent, GrantState};
 pub use id::{
     ApprovalId, DecisionId, GrantId, IdError, InstanceId, LeaseId, LockId, ReservationId, TaskId,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActionName, Digest, EffectClass, Path, ResourceName};
+use crate::{ActionName, Digest, EffectClass, FederationTarget, Path, ResourceName};
 
 /// How a reviewed argument is read before it is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub enum OperationKind {
     Prompt,
     /// A protocol method that names no item, such as `completion/complete`.
     Method,
+    /// A token for a federation target, on the path it is named for.
+    Federation,
 }
 
 impl OperationKind {
@@ -48,6 +50,7 @@ impl OperationKind {
             Self::Resource => "resource",
             Self::Prompt => "prompt",
             Self::Method => "method",
+            Self::Federation => "federation",
         }
     }
 }
@@ -135,6 +138,8 @@ pub enum Transport {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run_as: Option<RunAs>,
     },
+    /// None: it takes tokens of Carnet's own, which the agent carries there itself.
+    Federation(FederationTarget),
 }
 
 /// The user and the group a child process runs as, by number. It belongs to no other group.

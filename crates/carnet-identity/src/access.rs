@@ -296,18 +296,18 @@ fn is_scope(scope: &str) -> bool {
 }
 
 /// Timestamps as whole seconds, as RFC 7519 has them.
-mod seconds {
+pub(crate) mod seconds {
     use carnet_core::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         time: &Timestamp,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(time.s())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Timestamp, D::Error> {
         i64::deserialize(deserializer).map(Timestamp::from_s)

@@ -128,6 +128,20 @@ impl PublicKey {
         (y.len() == 32).then(|| Self::Ec { curve: Curve::P256, x: x.to_vec(), y: y.to_vec() })
     }
 
+    /// The RSA key of an RSAPublicKey document (RFC 8017 section A.1.1), as the cryptographic library
+    /// hands it out: a sequence of the modulus and the one exponent.
+    pub(crate) fn from_rsa_der(der: &[u8]) -> Option<Self> {
+        let (length, body) = der.strip_prefix(&[0x30, 0x82])?.split_at_checked(2)?;
+        let is_whole = *length == u16::try_from(body.len()).ok()?.to_be_bytes();
+        let number = body.strip_suffix(&RSA_EXPONENT)?.strip_suffix(&[2, 3])?;
+        let (length, number) = number.strip_prefix(&[0x02, 0x82])?.split_at_checked(2)?;
+        let is_whole = is_whole && *length == u16::try_from(number.len()).ok()?.to_be_bytes();
+        // Its first bit is set: a zero stands before it, so that it is not read as negative.
+        let n = number.strip_prefix(&[0])?;
+        let fits = is_whole && RSA_MODULUS_BYTES.contains(&n.len());
+        (fits && n.first().is_some_and(|b| *b >= 0x80)).then(|| Self::Rsa { n: n.to_vec() })
+    }
+
     /// The algorithm meant where the key names none. An RSA key could be several; RS256 is what
     /// SPIFFE issuers sign with, and being pinned to one is what matters.
     pub(crate) const fn implied_algorithm(&self) -> Algorithm {

@@ -104,6 +104,12 @@ impl KeySet {
         json!({ "keys": self.published(KeyUse::AccessToken, true) })
     }
 
+    /// The public key set of the federation keys: what clouds read. It holds no key of another use,
+    /// so that nothing else we sign verifies there.
+    pub fn to_federation_jwks(&self) -> Value {
+        json!({ "keys": self.published(KeyUse::Federation, true) })
+    }
+
     /// The SPIFFE bundle of the JWT-SVID keys.
     pub fn spiffe_bundle(&self, sequence: u64, refresh_hint_s: u64) -> Value {
         json!({

@@ -29,6 +29,7 @@ mod cache;
 mod claims;
 mod dpop;
 mod error;
+mod federation;
 mod foreign;
 mod fuzz;
 mod htu;
@@ -36,6 +37,7 @@ mod json;
 mod jwk;
 mod jws;
 mod keyset;
+mod pair;
 mod replay;
 mod signing;
 mod spiffe;
@@ -52,6 +54,7 @@ pub use access::{
 pub use cache::{TokenCache, Verified};
 pub use dpop::{DpopKey, DpopProof, ExpectedDpop, verify_dpop};
 pub use error::{KeyError, MintError, TokenError};
+pub use federation::{AwsTags, FEDERATION_TTL_S_MAX, FederationClaims, mint_federation};
 pub use foreign::{
     ExpectedForeign, FOREIGN_TTL_S_MAX, ForeignClaims, ForeignKind, claimed_issuer, verify_foreign,
 };

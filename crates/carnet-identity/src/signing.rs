@@ -1,18 +1,15 @@
-//! The keys we sign with: P-256, one use each.
+//! The keys we sign with: one use each, and the one algorithm of that use.
 
 use std::fmt;
-use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use secrecy::SecretSlice;
 
 use crate::error::{KeyError, MintError};
-use crate::jwk::PublicKey;
+use crate::pair::Pair;
 use crate::verifying::VerifyingKey;
 
 /// The longest PKCS#8 document read.
-const PKCS8_BYTES_MAX: usize = 1024;
+const PKCS8_BYTES_MAX: usize = 4096;
 
 /// What a key signs. A key has one use, so that a token of one kind can never be made with the
 /// key of another.
@@ -24,6 +21,8 @@ pub enum KeyUse {
     JwtSvid,
     /// DPoP proofs (`dpop+jwt`), on the side of the client.
     DpopProof,
+    /// Federation tokens: what clouds and other relying parties take from us as an OIDC issuer.
+    Federation,
     /// Tokens of other issuers. None of ours is signed with such a key.
     Foreign,
 }
@@ -32,9 +31,14 @@ impl KeyUse {
     /// The `use` member of a published key.
     pub(crate) const fn jwk_use(self) -> &'static str {
         match self {
-            Self::AccessToken | Self::DpopProof | Self::Foreign => "sig",
+            Self::AccessToken | Self::DpopProof | Self::Federation | Self::Foreign => "sig",
             Self::JwtSvid => "jwt-svid",
         }
+    }
+
+    /// Whether its keys are RSA: the one kind that every cloud takes. All others are P-256.
+    pub(crate) const fn is_rsa(self) -> bool {
+        matches!(self, Self::Federation)
     }
 
     const fn noun(self) -> &'static str {
@@ -42,23 +46,24 @@ impl KeyUse {
             Self::AccessToken => "access tokens",
             Self::JwtSvid => "JWT-SVIDs",
             Self::DpopProof => "proofs",
+            Self::Federation => "federation tokens",
             Self::Foreign => "tokens of other issuers",
         }
     }
 }
 
-/// An ES256 signing key. Clones share the one secret.
+/// A signing key: RS256 for federation, ES256 for everything else. Clones share the one secret.
 #[derive(Clone)]
 pub struct SigningKey {
-    pair: Arc<EcdsaKeyPair>,
+    pair: Pair,
     verifying: VerifyingKey,
 }
 
 impl SigningKey {
-    /// A fresh key from the cryptographic library's random generator.
+    /// A fresh key from the cryptographic library's random generator. One for federation may take
+    /// a second: primes are searched for.
     pub fn generate(key_use: KeyUse) -> Result<Self, KeyError> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-        Self::of_pair(pair.map_err(|_| KeyError::Generation)?, key_use)
+        Self::of_pair(Pair::generate(key_use)?, key_use)
     }
 
     /// The key in a PKCS#8 document. The use is not in the document: keep it with the key.
@@ -66,14 +71,12 @@ impl SigningKey {
         if pkcs8.len() > PKCS8_BYTES_MAX {
             return Err(KeyError::TooLarge { bytes_max: PKCS8_BYTES_MAX });
         }
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8);
-        Self::of_pair(pair.map_err(|_| KeyError::NotAKeyPair)?, key_use)
+        Self::of_pair(Pair::from_pkcs8(key_use, pkcs8)?, key_use)
     }
 
     /// The key as a PKCS#8 document, to be sealed.
     pub fn to_pkcs8(&self) -> Result<SecretSlice<u8>, KeyError> {
-        let document = self.pair.to_pkcs8v1().map_err(|_| KeyError::Generation)?;
-        Ok(document.as_ref().to_vec().into())
+        self.pair.to_pkcs8()
     }
 
     /// The key's name: the RFC 7638 thumbprint of its public half.
@@ -96,8 +99,7 @@ impl SigningKey {
         if self.key_use() != needed {
             return Err(MintError::KeyUseRefused { needed: needed.noun() });
         }
-        let signature = self.pair.sign(&SystemRandom::new(), message);
-        signature.map(|s| s.as_ref().to_vec()).map_err(|_| MintError::Signing)
+        self.pair.sign(message)
     }
 
     /// The members of the public half, for a proof's `jwk`.
@@ -105,11 +107,11 @@ impl SigningKey {
         self.verifying.members()
     }
 
-    fn of_pair(pair: EcdsaKeyPair, key_use: KeyUse) -> Result<Self, KeyError> {
-        let public = PublicKey::from_p256_point(pair.public_key().as_ref());
+    fn of_pair(pair: Pair, key_use: KeyUse) -> Result<Self, KeyError> {
+        let public = pair.public();
         let verifying = public.and_then(|public| VerifyingKey::of_public(public, key_use));
         let verifying = verifying.ok_or(KeyError::NotAKeyPair)?;
-        Ok(Self { pair: Arc::new(pair), verifying })
+        Ok(Self { pair, verifying })
     }
 }
 

@@ -14,7 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use carnet_core::{Principal, Timestamp, UserName};
+use carnet_core::{Principal, Timestamp, Transport, UserName};
 use carnet_identity::{KeySet, KeyUse, SigningKey, TrustBundles};
 use carnet_store::{Key, Kind};
 use serde_json::json;
@@ -29,8 +29,9 @@ use crate::work::sweep::carnet;
 pub use record::{KeyPurpose, KeyRecord, Phase};
 pub(crate) use ring::KeyRing;
 
-/// How long a key is published before it signs, and kept once another signs: key sets are kept for
-/// five minutes by who fetched them, and nothing that is signed lives longer than that.
+/// How long a key is kept once another signs, and published before it does where it is our own
+/// that read it: key sets are kept for five minutes by who fetched them, and nothing that is signed
+/// lives longer than that.
 pub const OVERLAP_S: i64 = 360;
 /// The most keys of one purpose at a time.
 const KEYS_MAX: usize = 8;
@@ -54,6 +55,11 @@ impl Broker {
     /// The keys access tokens are verified with.
     pub fn access_keys(&self) -> Arc<KeySet> {
         self.ring.load().verifying(KeyPurpose::AccessToken)
+    }
+
+    /// The keys clouds verify federation tokens with.
+    pub fn federation_keys(&self) -> Arc<KeySet> {
+        self.ring.load().verifying(KeyPurpose::Federation)
     }
 
     /// The same as [`svid_keys`](Self::svid_keys), under the name of their trust domain.
@@ -84,7 +90,7 @@ impl Broker {
         by: &UserName,
     ) -> Result<(Arc<KeyRecord>, Done), BrokerError> {
         let _lane = self.lanes.enter(&("keys", purpose.as_str())).await;
-        let signs_in_s = if at_once { 0 } else { OVERLAP_S };
+        let signs_in_s = if at_once { 0 } else { purpose.lead_s() };
         self.make_key(purpose, signs_in_s, &Principal::User(by.clone())).await
     }
 
@@ -109,15 +115,25 @@ impl Broker {
         Ok(done)
     }
 
-    /// Makes the keys that are not there yet.
+    /// Makes the keys that are not there yet. One for federation is made where there is a target.
     pub(crate) async fn ensure_keys(&self) -> Result<(), BrokerError> {
         for purpose in KeyPurpose::ALL {
-            self.ensure_key(purpose).await?;
+            if purpose != KeyPurpose::Federation || self.has_federation_target() {
+                self.ensure_key(purpose).await?;
+            }
         }
         Ok(())
     }
 
-    async fn ensure_key(&self, purpose: KeyPurpose) -> Result<(), BrokerError> {
+    fn has_federation_target(&self) -> bool {
+        self.latest()
+            .snapshot
+            .resources
+            .values()
+            .any(|resource| matches!(resource.upstream.transport, Transport::Federation(_)))
+    }
+
+    pub(crate) async fn ensure_key(&self, purpose: KeyPurpose) -> Result<(), BrokerError> {
         let _lane = self.lanes.enter(&("keys", purpose.as_str())).await;
         let is_there = there(&self.latest().keys, purpose).next().is_some();
         if is_there {
@@ -132,8 +148,7 @@ impl Broker {
         signs_in_s: i64,
         by: &Principal,
     ) -> Result<(Arc<KeyRecord>, Done), BrokerError> {
-        let problem = |error: carnet_identity::KeyError| BrokerError::Key(error.to_string());
-        let key = SigningKey::generate(purpose.key_use()).map_err(problem)?;
+        let key = generate(purpose).await?;
         let (record, done) = self
             .transact(by, |state, draft, now| {
                 if there(&state.keys, purpose).count() >= KEYS_MAX {
@@ -161,8 +176,16 @@ impl KeyPurpose {
         match self {
             Self::AccessToken => KeyUse::AccessToken,
             Self::JwtSvid => KeyUse::JwtSvid,
+            Self::Federation => KeyUse::Federation,
         }
     }
+}
+
+/// A fresh key, made where it keeps nobody waiting: an RSA key takes a while.
+async fn generate(purpose: KeyPurpose) -> Result<SigningKey, BrokerError> {
+    let made = tokio::task::spawn_blocking(move || SigningKey::generate(purpose.key_use()));
+    let made = made.await.map_err(|error| BrokerError::Key(error.to_string()))?;
+    made.map_err(|error| BrokerError::Key(error.to_string()))
 }
 
 /// Where `key` stands among `keys` at `now`.

@@ -11,7 +11,11 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BrokerError;
+use crate::keys::OVERLAP_S;
 use crate::vault::Vault;
+
+/// How long a federation key is published before it signs: a day.
+const FEDERATION_LEAD_S: i64 = 24 * 60 * 60;
 
 /// What a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,17 +25,29 @@ pub enum KeyPurpose {
     AccessToken,
     /// JWT-SVIDs of the built-in trust domain.
     JwtSvid,
+    /// Federation tokens, which clouds take. There is none before there is a federation target.
+    Federation,
 }
 
 impl KeyPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 2] = [Self::AccessToken, Self::JwtSvid];
+    pub const ALL: [Self; 3] = [Self::AccessToken, Self::JwtSvid, Self::Federation];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AccessToken => "access-token",
             Self::JwtSvid => "jwt-svid",
+            Self::Federation => "federation",
+        }
+    }
+
+    /// How long a key is published before it signs. Who reads ours keeps them for five minutes;
+    /// clouds do not say for how long they do.
+    pub const fn lead_s(self) -> i64 {
+        match self {
+            Self::AccessToken | Self::JwtSvid => OVERLAP_S,
+            Self::Federation => FEDERATION_LEAD_S,
         }
     }
 }
@@ -44,7 +60,7 @@ impl fmt::Display for KeyPurpose {
 
 /// A name that is no purpose.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("keys are for `access-token` or `jwt-svid`")]
+#[error("keys are for `access-token`, `jwt-svid` or `federation`")]
 pub struct KeyPurposeError;
 
 impl FromStr for KeyPurpose {

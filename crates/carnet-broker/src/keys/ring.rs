@@ -16,6 +16,7 @@ pub(crate) struct KeyRing {
     signing: Vec<Signing>,
     access: Arc<KeySet>,
     svid: Arc<KeySet>,
+    federation: Arc<KeySet>,
     bundles: Arc<TrustBundles>,
     changes: u64,
 }
@@ -57,8 +58,9 @@ impl KeyRing {
             Arc::new(set.unwrap_or_default())
         };
         let (access, svid) = (of_purpose(KeyPurpose::AccessToken), of_purpose(KeyPurpose::JwtSvid));
+        let federation = of_purpose(KeyPurpose::Federation);
         let bundles = Arc::new(TrustBundles::from([(domain.clone(), KeySet::clone(&svid))]));
-        Self { records, signing, access, svid, bundles, changes }
+        Self { records, signing, access, svid, federation, bundles, changes }
     }
 
     /// Whether it is the ring of exactly these records.
@@ -74,6 +76,7 @@ impl KeyRing {
         Arc::clone(match purpose {
             KeyPurpose::AccessToken => &self.access,
             KeyPurpose::JwtSvid => &self.svid,
+            KeyPurpose::Federation => &self.federation,
         })
     }
 

@@ -20,10 +20,15 @@ const DPOP_ALGORITHMS: [&str; 2] = ["ES256", "EdDSA"];
 /// What SVIDs of the built-in trust domain are signed with.
 const ASSERTION_ALGORITHMS: [&str; 1] = ["ES256"];
 
-/// The metadata of the authorization server (RFC 8414), under both its names.
+/// The metadata of the authorization server (RFC 8414).
 pub(crate) async fn authorization_server(State(surface): State<Arc<Surface>>) -> Response {
+    document(&server(&surface))
+}
+
+/// What the authorization server says of itself.
+pub(crate) fn server(surface: &Surface) -> Value {
     let issuer = surface.issuer.as_str();
-    document(&json!({
+    json!({
         "issuer": issuer,
         "token_endpoint": surface.token_endpoint,
         "carnet_delegation_endpoint": surface.delegation_endpoint,
@@ -39,7 +44,7 @@ pub(crate) async fn authorization_server(State(surface): State<Arc<Surface>>) ->
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
         "authorization_details_types_supported": [DETAILS_TYPE],
-    }))
+    })
 }
 
 /// The metadata of a protected resource (RFC 9728). Any well-formed name has one, registered or
@@ -76,11 +81,11 @@ pub(crate) async fn bundle(State(surface): State<Arc<Surface>>) -> Response {
     cached(bundle.to_string(), "application/json")
 }
 
-fn document(value: &Value) -> Response {
+pub(crate) fn document(value: &Value) -> Response {
     cached(value.to_string(), "application/json")
 }
 
-fn cached(body: String, media_type: &'static str) -> Response {
+pub(crate) fn cached(body: String, media_type: &'static str) -> Response {
     let media_type = HeaderValue::from_static(media_type);
     ([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, CACHE)], body).into_response()
 }

@@ -23,6 +23,7 @@
 mod assertion;
 mod delegate;
 mod details;
+mod discovery;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod form;
@@ -95,7 +96,8 @@ fn routes(surface: Arc<Surface>) -> Router {
         .route("/oauth/jwks", get(metadata::keys))
         .route("/oauth/bundle", get(metadata::bundle))
         .route("/.well-known/oauth-authorization-server", get(metadata::authorization_server))
-        .route("/.well-known/openid-configuration", get(metadata::authorization_server))
+        .route("/oauth/federation-jwks", get(discovery::keys))
+        .route("/.well-known/openid-configuration", get(discovery::configuration))
         .route(
             "/.well-known/oauth-protected-resource/{path}/mcp/{resource}",
             get(metadata::protected_resource),

@@ -139,3 +139,22 @@ async fn there_are_never_more_keys_of_a_purpose_than_a_key_set_should_have() {
     assert!(refused.unwrap_err().to_string().contains("8 keys"));
     assert_eq!(house.broker.svid_keys().len(), 8);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_federation_key_is_published_for_a_day_before_it_signs_and_kept_like_the_others() {
+    let house = House::furnished().await;
+    let purpose = KeyPurpose::Federation;
+    assert!(house.broker.federation_keys().is_empty(), "nobody needs one yet");
+    let (first, _) = house.broker.rotate_key(purpose, true, &user("ana")).await.unwrap();
+    let (next, _) = house.broker.rotate_key(purpose, false, &user("ana")).await.unwrap();
+    let published = Phase::Published { signs_from: house.now().plus_s(24 * 3600) };
+    assert_eq!(phases(&house, purpose), [Phase::Signing, published]);
+    assert_eq!(house.broker.federation_keys().len(), 2);
+    let house = house.restart().await;
+    let names = [first.kid.clone(), next.kid.clone()];
+    assert!(names.iter().all(|kid| house.broker.federation_keys().key(kid).is_some()));
+    house.broker.remove_key(&first.kid, &user("ana")).await.unwrap();
+    house.hand.pass_s(24 * 3600);
+    assert_eq!(phases(&house, purpose), [Phase::Signing]);
+    assert!(house.broker.federation_keys().key(&first.kid).is_none());
+}

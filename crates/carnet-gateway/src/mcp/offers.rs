@@ -47,6 +47,8 @@ impl Channel {
             OperationKind::Prompt => ListKind::Prompts,
             // Methods and the reading of resources have no definition a server could change.
             OperationKind::Resource | OperationKind::Method => return Ok(true),
+            // No server offers one.
+            OperationKind::Federation => return Ok(false),
         };
         let age_max = match path {
             Path::Read => READ_AGE_MAX,

@@ -3,6 +3,7 @@
 mod attacks;
 mod confusion;
 mod corpus;
+mod federation;
 mod flips;
 mod foreign;
 mod forge;

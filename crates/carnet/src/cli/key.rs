@@ -35,9 +35,10 @@ Example:
   carnet keys rotate access-token
 
 The new key is published at once and signs after six minutes, when everybody who keeps a copy of the key
-set knows it. The old one stays for verifying until all it signed has expired. Nothing is interrupted.")]
+set knows it; a federation key after a day, for clouds do not say how long they keep one. The old one stays
+for verifying until all it signed has expired. Nothing is interrupted.")]
 pub(crate) struct Rotate {
-    /// What it signs: access-token or jwt-svid
+    /// What it signs: access-token, jwt-svid or federation
     #[arg(value_name = "PURPOSE")]
     purpose: KeyPurpose,
     /// Let it sign now: who keeps a copy of the key set may refuse what it signs for up to five minutes
@@ -53,7 +54,7 @@ Example:
 
 For a key that somebody else may have. Agents get new tokens by themselves. Where it was the only key of
 its purpose another is made in its place. Who keeps a copy of the key set elsewhere may accept the old key
-until they fetch it again, within five minutes.")]
+until they fetch it again, within five minutes; a cloud may keep a federation key for longer.")]
 pub(crate) struct Remove {
     /// Its name, as in `carnet keys list`
     #[arg(value_name = "KID")]

@@ -182,6 +182,7 @@ fn reached_by(transport: &Transport) -> String {
             };
             words.join(" ") + &user
         }
+        Transport::Federation(target) => format!("tokens for {}", escaped(&target.audience)),
     }
 }
 

@@ -6,6 +6,7 @@ use carnet_identity::KeySet;
 use serde_json::json;
 
 use crate::keys::KeyPurpose;
+use crate::oauth::fixture::ana;
 
 use super::Bench;
 
@@ -30,8 +31,44 @@ async fn the_metadata_says_what_is_served_and_nothing_more() {
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
-        assert_eq!(answer.json(), expected);
+        let mut said = answer.json();
+        if name == "openid-configuration" {
+            // What a relying party must know stands in the other's place, or beside it.
+            said["jwks_uri"] = "https://carnet.example/oauth/jwks".into();
+            said["response_types_supported"] = json!([]);
+            let more = [
+                "subject_types_supported",
+                "id_token_signing_alg_values_supported",
+                "claims_supported",
+            ];
+            for name in more {
+                assert!(said.as_object_mut().unwrap().remove(name).is_some(), "{name}");
+            }
+        }
+        assert_eq!(said, expected);
     }
+}
+
+#[tokio::test]
+async fn clouds_find_what_they_need_and_keys_of_their_own() {
+    let bench = Bench::new().await;
+    let answer = bench.get("/.well-known/openid-configuration").await.json();
+    assert_eq!(answer["issuer"], "https://carnet.example");
+    assert_eq!(answer["jwks_uri"], "https://carnet.example/oauth/federation-jwks");
+    assert_eq!(answer["response_types_supported"], json!(["id_token"]));
+    assert_eq!(answer["subject_types_supported"], json!(["public"]));
+    assert_eq!(answer["id_token_signing_alg_values_supported"], json!(["RS256"]));
+    assert!(answer["claims_supported"].as_array().unwrap().contains(&json!("carnet_task")));
+    // Before there is a target there is no key; then one of its own, in no other set.
+    let keys = async |bench: &Bench| bench.get("/oauth/federation-jwks").await.json();
+    assert_eq!(keys(&bench).await, json!({ "keys": [] }));
+    bench.house.broker.rotate_key(KeyPurpose::Federation, true, &ana()).await.unwrap();
+    let set = keys(&bench).await;
+    let kid = bench.house.broker.signing_key(KeyPurpose::Federation).unwrap().kid().to_owned();
+    assert_eq!([&set["keys"][0]["kid"], &set["keys"][0]["alg"]], [&kid, "RS256"]);
+    assert_eq!(set["keys"].as_array().unwrap().len(), 1);
+    assert!(bench.house.broker.access_keys().key(&kid).is_none());
+    assert!(bench.house.broker.svid_keys().key(&kid).is_none());
 }
 
 #[tokio::test]

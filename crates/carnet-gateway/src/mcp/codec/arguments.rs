@@ -90,6 +90,8 @@ impl Schema {
                 let (declared, source) = (BTreeSet::new(), Value::Null);
                 Ok(Self { validator: None, depth_max, declared, source })
             }
+            // No server has one: its tokens are at the token endpoint.
+            OperationKind::Federation => Err(SchemaError::NotSchema),
         }
     }
 

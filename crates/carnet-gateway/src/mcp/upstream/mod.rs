@@ -120,6 +120,10 @@ impl Link {
                 let program = stdio::Program { command, args, run_as: *run_as, seat };
                 stdio::StdioLink::open(&resource.name, path, program, credential).map(Self::Stdio)
             }
+            Transport::Federation(_) => Err(UpstreamError::NotSent(
+                "it is a federation target: its tokens are at the token endpoint, and it speaks no MCP"
+                    .to_owned(),
+            )),
         }
     }
 
