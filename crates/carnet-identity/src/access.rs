@@ -1,11 +1,14 @@
 //! Access tokens (`at+jwt`, RFC 9068): one task, one audience, one path, bound to one key.
 
+use std::sync::Arc;
+
 use carnet_core::{AgentName, InstanceId, Path, ResourceName, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::CLOCK_SKEW_S_MAX;
 use crate::algorithm::Algorithm;
+use crate::cache::Verified;
 use crate::claims::{Claims, is_plain};
 use crate::dpop::DpopProof;
 use crate::error::{MintError, TokenError};
@@ -202,6 +205,10 @@ impl AccessClaims {
         if self.aud != expected.audience {
             return Err(TokenError::WrongAudience);
         }
+        self.check_now(now)
+    }
+
+    fn check_now(&self, now: Timestamp) -> Result<(), TokenError> {
         if now >= self.exp {
             return Err(TokenError::Expired);
         }
@@ -213,7 +220,7 @@ impl AccessClaims {
 }
 
 impl Act {
-    fn check(&self, depth: usize) -> Result<(), TokenError> {
+    pub(crate) fn check(&self, depth: usize) -> Result<(), TokenError> {
         let names = is_plain(&self.sub, NAME_BYTES_MAX)
             && self.iss.as_deref().is_none_or(|iss| is_plain(iss, NAME_BYTES_MAX));
         if depth > ACT_DEPTH_MAX || !names {
@@ -248,6 +255,22 @@ pub fn verify_access(
     let (claims, _) = verify_signed(token, keys)?;
     claims.check_here(expected, now)?;
     Ok(claims)
+}
+
+/// Verifies an access token of ours for its issuer, who is shown it: wherever it is good. It grants
+/// nothing there.
+pub fn verify_issued(
+    token: &str,
+    keys: &KeySet,
+    issuer: &str,
+    now: Timestamp,
+) -> Result<Verified, TokenError> {
+    let (claims, key) = verify_signed(token, keys)?;
+    if claims.iss != issuer {
+        return Err(TokenError::WrongIssuer);
+    }
+    claims.check_now(now)?;
+    Ok(Verified { claims: Arc::new(claims), kid: key.kid().to_owned() })
 }
 
 /// The claims of a token of ours, and the key that signed it. Place and moment are unjudged.

@@ -1,12 +1,13 @@
 //! Who is asking: verify and mint identities and tokens.
 //!
-//! Everything here is a pure function of bytes, keys and the time handed in. Three kinds of token
+//! Everything here is a pure function of bytes, keys and the time handed in. Four kinds of token
 //! of ours exist, each with its own `typ`, its own keys and its own place, and each is refused everywhere
 //! else: a *JWT-SVID* says who an agent is and grants nothing; an *access token* (`at+jwt`) is one
 //! task, one audience, one path, bound to one key; a *proof* (`dpop+jwt`) shows that whoever sends
-//! the token holds that key.
+//! the token holds that key; a *delegation token* (`carnet-delegation+jwt`) tells one agent that another
+//! handed a task on to it.
 //!
-//! All three are read by one strict reader (`jws`): compact form only, strict base64url, no
+//! All of them are read by one strict reader (`jws`): compact form only, strict base64url, no
 //! duplicate members, bounded size and depth, algorithm pinned to the key that `kid` names.
 //!
 //! What this crate does *not* do: fetch keys, keep keys on disk, remember which task is live, or
@@ -27,6 +28,7 @@ mod access;
 mod algorithm;
 mod cache;
 mod claims;
+mod delegation;
 mod dpop;
 mod error;
 mod federation;
@@ -50,8 +52,13 @@ mod wycheproof;
 
 pub use access::{
     AccessClaims, Act, Confirmation, ExpectedAccess, Possession, mint_access, verify_access,
+    verify_issued,
 };
 pub use cache::{TokenCache, Verified};
+pub use delegation::{
+    DELEGATION_TTL_S_MAX, DelegationClaims, MayAct, VerifiedDelegation, mint_delegation,
+    verify_delegation,
+};
 pub use dpop::{DpopKey, DpopProof, ExpectedDpop, verify_dpop};
 pub use error::{KeyError, MintError, TokenError};
 pub use federation::{AwsTags, FEDERATION_TTL_S_MAX, FederationClaims, mint_federation};

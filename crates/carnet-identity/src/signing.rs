@@ -19,6 +19,8 @@ pub enum KeyUse {
     AccessToken,
     /// JWT-SVIDs.
     JwtSvid,
+    /// Delegation tokens (`carnet-delegation+jwt`).
+    Delegation,
     /// DPoP proofs (`dpop+jwt`), on the side of the client.
     DpopProof,
     /// Federation tokens: what clouds and other relying parties take from us as an OIDC issuer.
@@ -31,7 +33,11 @@ impl KeyUse {
     /// The `use` member of a published key.
     pub(crate) const fn jwk_use(self) -> &'static str {
         match self {
-            Self::AccessToken | Self::DpopProof | Self::Federation | Self::Foreign => "sig",
+            Self::AccessToken
+            | Self::Delegation
+            | Self::DpopProof
+            | Self::Federation
+            | Self::Foreign => \"sig\",
             Self::JwtSvid => "jwt-svid",
         }
     }
@@ -45,6 +51,7 @@ impl KeyUse {
         match self {
             Self::AccessToken => "access tokens",
             Self::JwtSvid => "JWT-SVIDs",
+            Self::Delegation => "delegation tokens",
             Self::DpopProof => "proofs",
             Self::Federation => "federation tokens",
             Self::Foreign => "tokens of other issuers",
