@@ -165,6 +165,7 @@ fn task_view(n: usize) -> Result<TaskView, String> {
         children_max: None,
         children: 0,
         levels_max: None,
+        opened_with: None,
         marked: false,
         state: TaskState::Open,
     };

@@ -218,6 +218,11 @@ impl Broker {
         lock(&self.latest)
     }
 
+    /// What `look` sees in the latest state: nothing is permitted by it that is not in the view.
+    pub(crate) fn latest_of<T>(&self, look: impl FnOnce(&carnet_core::Snapshot) -> T) -> T {
+        look(&self.latest().snapshot)
+    }
+
     /// What `look` sees in the state in force.
     pub(crate) fn in_force<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&lock(&self.published).state)

@@ -1,7 +1,8 @@
 //! What the broker keeps in the store: typed records, read and written in one place.
 
 use carnet_core::{
-    Agent, Approval, Digest, Grant, Instance, Lock, ReservationId, Resource, Task, TaskId, User,
+    Agent, Approval, Digest, Grant, Instance, Lock, ReservationId, Resource, RevokedToken, Task,
+    TaskId, User,
 };
 use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub(crate) enum Item {
     Reservation(Reservation),
     ActivePolicy(ActivePolicy),
     Key(KeyRecord),
+    RevokedToken(RevokedToken),
 }
 
 /// What is set aside for one operation, until its outcome is known.
@@ -69,6 +71,7 @@ impl Item {
             Self::Reservation(held) => Key::new(Kind::Reservation, held.id.as_str()),
             Self::ActivePolicy(_) => Key::new(Kind::Meta, ACTIVE_POLICY_ID),
             Self::Key(key) => Key::new(Kind::Secret, key.kid.as_str()),
+            Self::RevokedToken(token) => Key::new(Kind::Token, token.jti.as_str()),
         }
     }
 
@@ -86,6 +89,7 @@ impl Item {
             Self::Reservation(held) => self.checked(held),
             Self::ActivePolicy(active) => self.checked(active),
             Self::Key(key) => self.checked(key),
+            Self::RevokedToken(token) => self.checked(token),
         }
     }
 
@@ -116,6 +120,7 @@ impl Item {
                 serde_json::from_slice(bytes).map(Self::ActivePolicy)
             }
             Kind::Secret => serde_json::from_slice(bytes).map(Self::Key),
+            Kind::Token => serde_json::from_slice(bytes).map(Self::RevokedToken),
             Kind::Meta | Kind::Lease | Kind::Policy => return Ok(None),
         };
         item.map(Some).map_err(|error| BrokerError::Corrupt { key: key.to_string(), error })

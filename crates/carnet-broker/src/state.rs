@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use carnet_core::{
     Approval, ApprovalId, ApprovalState, Grant, Lock, LockId, LockState, LockTarget, ReservationId,
-    Snapshot, TASK_DEPTH_MAX, Task, TaskId, TaskState, TaskView, Timestamp,
+    RevokedToken, Snapshot, TASK_DEPTH_MAX, Task, TaskId, TaskState, TaskView, Timestamp,
 };
 use carnet_store::{Key, Kind, Record, Revision};
 
@@ -62,6 +62,9 @@ impl State {
         if !matches!(key.kind, Kind::Task | Kind::Grant | Kind::Approval) {
             self.revisions.insert(key.clone(), record.revision);
         }
+        if key.kind == Kind::Token {
+            self.keep_revoked(&key.id);
+        }
         if let (Kind::Lock, Ok(id), Ok(by)) = (key.kind, key.id.parse::<LockId>(), "carnet".parse())
         {
             let lock = Lock {
@@ -74,6 +77,17 @@ impl State {
             };
             Arc::make_mut(&mut self.snapshot.locks).insert(id, Arc::new(lock));
         }
+    }
+
+    /// The name alone says which token was taken back: it stays so.
+    fn keep_revoked(&mut self, jti: &str) {
+        let (Ok(agent), Ok(task)) = ("carnet".parse(), format!("{}0", TaskId::PREFIX).parse())
+        else {
+            return;
+        };
+        let expires = Timestamp::from_us(i64::MAX);
+        let token = RevokedToken { jti: jti.to_owned(), agent, task, expires };
+        Arc::make_mut(&mut self.snapshot.tokens_revoked).insert(jti.to_owned(), Arc::new(token));
     }
 
     /// A grant whose base does not read draws on nothing: it is done without, too.
@@ -188,6 +202,10 @@ impl State {
                 self.reservations.insert(held.id.clone(), Arc::new(held));
             }
             Item::ActivePolicy(active) => self.active_policy = Some(active),
+            Item::RevokedToken(token) => {
+                let revoked = Arc::make_mut(&mut snapshot.tokens_revoked);
+                revoked.insert(token.jti.clone(), Arc::new(token));
+            }
             Item::Key(key) => {
                 if key.removed_at.is_some() {
                     Arc::make_mut(&mut snapshot.keys_removed).insert(key.kid.clone());
@@ -292,6 +310,7 @@ impl State {
             Kind::Secret => {
                 Arc::make_mut(&mut self.keys).remove(&key.id);
             }
+            Kind::Token => without(&mut snapshot.tokens_revoked, &key.id),
             Kind::Lease | Kind::Policy => {}
         }
     }

@@ -186,6 +186,9 @@ fn check_liveness<'a>(
     if snapshot.keys_removed.contains(&caller.key) {
         return Err(Reason::KeyRemoved);
     }
+    if snapshot.tokens_revoked.contains_key(&caller.token) {
+        return Err(Reason::TokenRevoked);
+    }
     if now.wall >= caller.expires {
         return Err(Reason::TokenExpired);
     }

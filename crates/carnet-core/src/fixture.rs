@@ -75,6 +75,7 @@ pub(crate) fn task(id: &str) -> Task {
         children_max: None,
         children: 0,
         levels_max: None,
+        opened_with: None,
         marked: false,
         state: TaskState::Open,
     }

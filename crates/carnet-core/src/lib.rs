@@ -45,6 +45,7 @@ mod policy;
 mod reach;
 mod reason;
 mod registry;
+mod revoked;
 mod snapshot;
 mod task;
 mod time;
@@ -90,6 +91,7 @@ pub use registry::{
     ArgumentKind, OperationKind, Registered, Resource, RunAs, SecretRef, SecretSource, Transport,
     Upstream,
 };
+pub use revoked::RevokedToken;
 pub use snapshot::{Snapshot, TASK_DEPTH_MAX, TaskView, View};
 pub use task::{Closure, Task, TaskEvent, TaskState};
 pub use time::{Monotonic, Now, Timestamp};

@@ -16,6 +16,8 @@ pub enum Reason {
     InstanceUnknown,
     /// The key that signed the token was taken away.
     KeyRemoved,
+    /// The token, or the one its task was handed on with, was taken back.
+    TokenRevoked,
     /// The token has expired.
     TokenExpired,
     /// The task does not exist or is closed.
@@ -54,6 +56,8 @@ pub enum Reason {
     NotAPart,
     /// Policy does not let a task above hand the operation on.
     DelegationRefused,
+    /// A delegation token tells of another chain than the task it is for has.
+    ChainBroken,
     /// The gateway cannot do what a permit obliges to.
     ObligationUnknown,
     /// The task's budget of calls is spent.
@@ -89,12 +93,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the docs.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::SnapshotStale,
         Self::AgentUnknown,
         Self::OwnerUnknown,
         Self::InstanceUnknown,
         Self::KeyRemoved,
+        Self::TokenRevoked,
         Self::TokenExpired,
         Self::TaskUnknown,
         Self::TaskOfAnother,
@@ -114,6 +119,7 @@ impl Reason {
         Self::PolicyFailed,
         Self::NotAPart,
         Self::DelegationRefused,
+        Self::ChainBroken,
         Self::ObligationUnknown,
         Self::BudgetSpent,
         Self::QuestionsPending,
@@ -139,6 +145,7 @@ impl Reason {
             Self::OwnerUnknown => "owner_unknown",
             Self::InstanceUnknown => "instance_unknown",
             Self::KeyRemoved => "key_removed",
+            Self::TokenRevoked => "token_revoked",
             Self::TokenExpired => "token_expired",
             Self::TaskUnknown => "task_unknown",
             Self::TaskOfAnother => "task_of_another",
@@ -158,6 +165,7 @@ impl Reason {
             Self::PolicyFailed => "policy_failed",
             Self::NotAPart => "not_a_part",
             Self::DelegationRefused => "delegation_refused",
+            Self::ChainBroken => "chain_broken",
             Self::ObligationUnknown => "obligation_unknown",
             Self::BudgetSpent => "budget_spent",
             Self::QuestionsPending => "questions_pending",
@@ -184,6 +192,9 @@ impl Reason {
             Self::OwnerUnknown => "the agent's owner is gone; name another with `carnet agent add`",
             Self::KeyRemoved => "the key that signed the token was taken away; get another token",
             Self::InstanceUnknown => "the running copy must prove its identity again",
+            Self::TokenRevoked => {
+                "the token, or the one its task was handed on with, was taken back; get another"
+            }
             Self::TokenExpired => "ask for another token; it is decided again",
             Self::TaskUnknown => "the task is closed or never existed; open one",
             Self::TaskOfAnother => "the token's task belongs to another agent; open one of its own",
@@ -212,6 +223,9 @@ impl Reason {
             }
             Self::DelegationRefused => {
                 "policy does not let the agent of a task above hand this on (`task.delegate`)"
+            }
+            Self::ChainBroken => {
+                "the chain in the delegation token is not the task's; have it handed on anew"
             }
             Self::ObligationUnknown => "this gateway cannot do what the permit obliges to",
             Self::BudgetSpent => "the task's budget of calls is spent",

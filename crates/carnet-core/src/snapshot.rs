@@ -8,7 +8,7 @@ use crate::{
     Agent, AgentName, Grant, Identity, Instance, InstanceId, Lock, LockId, LockTarget, Monotonic,
 };
 use crate::{Now, Principal, Reason, Resource, ResourceName, Task, TaskId, TaskState, Timestamp};
-use crate::{User, UserName};
+use crate::{RevokedToken, User, UserName};
 
 /// How deep a chain of parent tasks may be.
 pub const TASK_DEPTH_MAX: u32 = 8;
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub locks: Arc<BTreeMap<LockId, Arc<Lock>>>,
     /// The keys that were taken away before their time: nothing they signed counts.
     pub keys_removed: Arc<BTreeSet<String>>,
+    /// The tokens that were taken back before their time, by name.
+    pub tokens_revoked: Arc<BTreeMap<String, Arc<RevokedToken>>>,
 }
 
 /// A task with its grants, and how many of its questions wait for people.
@@ -122,10 +124,18 @@ impl Snapshot {
         if above.iter().any(|above| !above.task.is_live(now)) {
             return Err(Reason::AncestorClosed);
         }
+        if lineage.iter().any(|view| self.is_opening_revoked(&view.task)) {
+            return Err(Reason::TokenRevoked);
+        }
         if !self.locks.is_empty() && lineage.iter().any(|view| self.is_task_locked(&view.task)) {
             return Err(Reason::Locked);
         }
         Ok(view)
+    }
+
+    /// Whether the token `task` was handed on with was taken back.
+    pub fn is_opening_revoked(&self, task: &Task) -> bool {
+        task.opened_with.as_ref().is_some_and(|jti| self.tokens_revoked.contains_key(jti))
     }
 
     fn is_task_locked(&self, task: &Task) -> bool {

@@ -42,6 +42,9 @@ pub struct Task {
     /// How many levels of tasks may be below it, where that is bounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels_max: Option<u32>,
+    /// The name of the token it was handed on with, where it was with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_with: Option<String>,
     /// Whether something untrusted has been read in its tree, as said at the tree's root.
     pub marked: bool,
     /// Where it stands.

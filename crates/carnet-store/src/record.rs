@@ -67,11 +67,13 @@ pub enum Kind {
     Meta,
     /// A sealed secret of the broker.
     Secret,
+    /// A token that was taken back before its time.
+    Token,
 }
 
 impl Kind {
     /// Every kind, in the order of the declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Agent,
         Self::Instance,
         Self::Resource,
@@ -85,6 +87,7 @@ impl Kind {
         Self::Operator,
         Self::Meta,
         Self::Secret,
+        Self::Token,
     ];
 
     /// The name on disk. It lasts: a kind may be added, none may be renamed.
@@ -104,6 +107,7 @@ impl Kind {
             Self::Operator => "operator",
             Self::Meta => "meta",
             Self::Secret => "secret",
+            Self::Token => "token",
         }
     }
 

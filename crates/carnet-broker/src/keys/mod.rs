@@ -62,6 +62,11 @@ impl Broker {
         self.ring.load().verifying(KeyPurpose::Federation)
     }
 
+    /// The keys delegation tokens are verified with. Nobody else verifies any: they are not published.
+    pub fn delegation_keys(&self) -> Arc<KeySet> {
+        self.ring.load().verifying(KeyPurpose::Delegation)
+    }
+
     /// The same as [`svid_keys`](Self::svid_keys), under the name of their trust domain.
     pub(crate) fn trust_bundles(&self) -> Arc<TrustBundles> {
         self.ring.load().bundles()
@@ -177,6 +182,7 @@ impl KeyPurpose {
             Self::AccessToken => KeyUse::AccessToken,
             Self::JwtSvid => KeyUse::JwtSvid,
             Self::Federation => KeyUse::Federation,
+            Self::Delegation => KeyUse::Delegation,
         }
     }
 }

@@ -27,11 +27,14 @@ pub enum KeyPurpose {
     JwtSvid,
     /// Federation tokens, which clouds take. There is none before there is a federation target.
     Federation,
+    /// Delegation tokens.
+    Delegation,
 }
 
 impl KeyPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 3] = [Self::AccessToken, Self::JwtSvid, Self::Federation];
+    pub const ALL: [Self; 4] =
+        [Self::AccessToken, Self::JwtSvid, Self::Federation, Self::Delegation];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -39,6 +42,7 @@ impl KeyPurpose {
             Self::AccessToken => "access-token",
             Self::JwtSvid => "jwt-svid",
             Self::Federation => "federation",
+            Self::Delegation => "delegation",
         }
     }
 
@@ -46,7 +50,7 @@ impl KeyPurpose {
     /// clouds do not say for how long they do.
     pub const fn lead_s(self) -> i64 {
         match self {
-            Self::AccessToken | Self::JwtSvid => OVERLAP_S,
+            Self::AccessToken | Self::JwtSvid | Self::Delegation => OVERLAP_S,
             Self::Federation => FEDERATION_LEAD_S,
         }
     }
@@ -60,7 +64,7 @@ impl fmt::Display for KeyPurpose {
 
 /// A name that is no purpose.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("keys are for `access-token`, `jwt-svid` or `federation`")]
+#[error("keys are for `access-token`, `jwt-svid`, `federation` or `delegation`")]
 pub struct KeyPurposeError;
 
 impl FromStr for KeyPurpose {

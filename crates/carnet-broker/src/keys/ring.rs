@@ -17,6 +17,7 @@ pub(crate) struct KeyRing {
     access: Arc<KeySet>,
     svid: Arc<KeySet>,
     federation: Arc<KeySet>,
+    delegation: Arc<KeySet>,
     bundles: Arc<TrustBundles>,
     changes: u64,
 }
@@ -59,8 +60,9 @@ impl KeyRing {
         };
         let (access, svid) = (of_purpose(KeyPurpose::AccessToken), of_purpose(KeyPurpose::JwtSvid));
         let federation = of_purpose(KeyPurpose::Federation);
+        let delegation = of_purpose(KeyPurpose::Delegation);
         let bundles = Arc::new(TrustBundles::from([(domain.clone(), KeySet::clone(&svid))]));
-        Self { records, signing, access, svid, federation, bundles, changes }
+        Self { records, signing, access, svid, federation, delegation, bundles, changes }
     }
 
     /// Whether it is the ring of exactly these records.
@@ -77,6 +79,7 @@ impl KeyRing {
             KeyPurpose::AccessToken => &self.access,
             KeyPurpose::JwtSvid => &self.svid,
             KeyPurpose::Federation => &self.federation,
+            KeyPurpose::Delegation => &self.delegation,
         })
     }
 

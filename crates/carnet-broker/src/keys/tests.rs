@@ -64,7 +64,10 @@ fn a_key_is_published_then_signs_and_then_verifies_until_all_it_signed_is_over()
 #[test]
 fn what_lives_longest_is_over_before_its_key_is() {
     let longest = carnet_core::Path::ALL.map(carnet_core::Path::token_ttl_s_max);
-    let longest = longest.into_iter().chain([carnet_identity::ASSERTION_TTL_S_MAX]).max();
+    let longest = longest
+        .into_iter()
+        .chain([carnet_identity::ASSERTION_TTL_S_MAX, carnet_identity::DELEGATION_TTL_S_MAX])
+        .max();
     assert!(longest.unwrap() < OVERLAP_S);
 }
 

@@ -90,6 +90,17 @@ impl AssertionCache {
         Ok(())
     }
 
+    /// Whether an assertion may still say who asks, without being used up: it is refused where it was
+    /// used up, and otherwise stays good with the key it is bound to.
+    pub(crate) fn look(&mut self, once: Once, now: Timestamp) -> Result<(), AssertionError> {
+        self.forget(now);
+        let is_used_up = match self.uses.get(&once.digest) {
+            Some(earlier) => earlier.key.is_none(),
+            None => once.expires.plus_s(KEPT_S) <= self.forgotten_until,
+        };
+        if is_used_up { Err(AssertionError::Used) } else { Ok(()) }
+    }
+
     fn forget(&mut self, now: Timestamp) {
         while let Some((ends, digest)) = self.ends.first().copied() {
             if ends > now {
@@ -137,6 +148,18 @@ mod tests {
         let used = Err(AssertionError::Used);
         assert_eq!(cache.admit(svid, &desk, Some(&key(1)), at(1)), used);
         assert_eq!(cache.admit(svid, &desk, None, at(1)), used);
+    }
+
+    #[test]
+    fn an_assertion_that_only_says_who_asks_is_not_used_up() {
+        let mut cache = AssertionCache::new(9, 9);
+        let (bound, bare, desk) = (svid(1, 300), svid(2, 300), agent("desk"));
+        assert_eq!(cache.look(bound, at(0)), Ok(()));
+        assert_eq!(cache.admit(bound, &desk, Some(&key(0)), at(0)), Ok(()));
+        assert_eq!(cache.look(bound, at(1)), Ok(()));
+        assert_eq!(cache.admit(bound, &desk, Some(&key(0)), at(2)), Ok(()));
+        assert_eq!(cache.admit(bare, &desk, None, at(0)), Ok(()));
+        assert_eq!(cache.look(bare, at(1)), Err(AssertionError::Used));
     }
 
     #[test]

@@ -48,30 +48,38 @@ impl Surface {
         let proof = proof.ok_or(needed)?;
         let asked = Asked::read(&form)?;
         self.spend(&caller, credential.refused, Some(&proof), now)?;
-        self.hand_on(&caller, proof.thumbprint, asked).await
+        let (parent, agent) = (asked.parent.clone(), asked.agent.clone());
+        let task = self.hand_on(&caller, proof.thumbprint, asked).await?;
+        Ok(self.told(&task, &parent, &agent))
     }
 
-    async fn hand_on(
+    /// Opens the task that `asked` is for, and names it.
+    pub(crate) async fn hand_on(
         &self,
         caller: &Caller,
         thumbprint: Thumbprint,
         asked: Asked,
-    ) -> Result<Value, Refusal> {
-        let Asked { parent, agent, intent } = asked;
-        let by = caller.agent.clone();
-        let request =
-            DelegateTask { by, thumbprint, parent: parent.clone(), agent: agent.clone(), intent };
+    ) -> Result<TaskId, Refusal> {
+        let Asked { parent, agent, intent, opened_with } = asked;
+        let request = DelegateTask {
+            by: caller.agent.clone(),
+            thumbprint,
+            parent: parent.clone(),
+            agent: agent.clone(),
+            intent,
+            opened_with,
+        };
         let delegated = self.broker.delegate_task(request).await;
         let (task, _) = delegated.map_err(|error| {
             tracing::info!(agent = %caller.agent, %error, "a delegation was refused");
             refusal_of(&error)
         })?;
         tracing::info!(agent = %caller.agent, %parent, %task, to = %agent, "task handed on");
-        Ok(self.told(&task, &parent, &agent))
+        Ok(task)
     }
 
     /// What there is now.
-    fn told(&self, task: &TaskId, parent: &TaskId, agent: &AgentName) -> Value {
+    pub(crate) fn told(&self, task: &TaskId, parent: &TaskId, agent: &AgentName) -> Value {
         let view = self.broker.view();
         let held = view.snapshot.task(task);
         let grants = held.map(|held| held.grants.as_slice()).unwrap_or_default();
@@ -91,10 +99,12 @@ impl Surface {
 }
 
 /// What a request asks for.
-struct Asked {
-    parent: TaskId,
-    agent: AgentName,
-    intent: Intent,
+pub(crate) struct Asked {
+    pub(crate) parent: TaskId,
+    pub(crate) agent: AgentName,
+    pub(crate) intent: Intent,
+    /// The name of the token it is asked for with, where it is with one.
+    pub(crate) opened_with: Option<String>,
 }
 
 impl Asked {
@@ -108,11 +118,12 @@ impl Asked {
         let intent = Intent::from_json(intent.as_bytes()).map_err(|error| {
             malformed("intent_malformed", INTENT_ADVICE).with_detail(error.to_string())
         })?;
-        Ok(Self { parent, agent, intent })
+        Ok(Self { parent, agent, intent, opened_with: None })
     }
 }
 
-const INTENT_ADVICE: &str = "send in intent, as a JSON object, what the child task will do";
+pub(crate) const INTENT_ADVICE: &str =
+    "send in intent, as a JSON object, what the child task will do";
 
 const fn malformed(code: &'static str, advice: &'static str) -> Refusal {
     Refusal::new(Kind::InvalidRequest, code, advice)

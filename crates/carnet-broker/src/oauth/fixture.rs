@@ -114,6 +114,14 @@ impl House {
         self.broker.open_task(request).await.unwrap().0
     }
 
+    /// Puts a policy set in force that permits agents nothing.
+    pub(crate) async fn forbid_everything(&self) {
+        let text = r#"@id("operate") permit(principal is Carnet::User, action, resource);"#;
+        let files = BTreeMap::from([("permit/all.cedar".to_owned(), text.to_owned())]);
+        let source = PolicySource::from_files(files).unwrap();
+        self.broker.activate_policy(&source, &ana()).await.unwrap();
+    }
+
     /// Sets a lock.
     pub(crate) async fn lock(&self, target: LockTarget) {
         let lock = Lock {

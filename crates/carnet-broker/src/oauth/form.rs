@@ -20,6 +20,7 @@ const RESOURCE: &str = "resource";
 /// The parameters of a request. It holds credentials, so it is never shown.
 pub(crate) struct Form {
     parameters: Vec<(String, String)>,
+    bytes: usize,
 }
 
 impl Form {
@@ -38,20 +39,21 @@ impl Form {
             refusal.with_status(StatusCode::REQUEST_TIMEOUT)
         })?;
         let body = arrived.map_err(|error| match error.is::<LengthLimitError>() {
-            true => {
-                let advice = "the form is longer than is read here";
-                let refusal = Refusal::new(Kind::InvalidRequest, "form_too_large", advice);
-                refusal.with_status(StatusCode::PAYLOAD_TOO_LARGE)
-            }
+            true => too_large(),
             false => malformed(),
         })?;
         Self::parse(&body.to_bytes())
     }
 
+    /// Refuses what is longer than a form of its kind may be.
+    pub(crate) fn within(self, bytes_max: usize) -> Result<Self, Refusal> {
+        if self.bytes > bytes_max { Err(too_large()) } else { Ok(self) }
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         let mut parameters = Vec::new();
         if bytes.is_empty() {
-            return Ok(Self { parameters });
+            return Ok(Self { parameters, bytes: 0 });
         }
         for pair in bytes.split(|byte| *byte == b'&') {
             if parameters.len() >= PARAMETERS_MAX || pair.is_empty() {
@@ -69,7 +71,7 @@ impl Form {
             }
             parameters.push((name, value));
         }
-        Ok(Self { parameters })
+        Ok(Self { parameters, bytes: bytes.len() })
     }
 
     /// The parameter `name`; one without a value counts as absent (RFC 6749 section 3.2).
@@ -83,6 +85,12 @@ impl Form {
         let named = self.parameters.iter().filter(|(name, _)| name == RESOURCE);
         named.map(|(_, value)| value.as_str()).collect()
     }
+}
+
+fn too_large() -> Refusal {
+    let advice = "the form is longer than is read here";
+    let refusal = Refusal::new(Kind::InvalidRequest, "form_too_large", advice);
+    refusal.with_status(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
 fn malformed() -> Refusal {

@@ -8,6 +8,9 @@ use axum::response::{IntoResponse, Response};
 use carnet_core::{Path, ResourceName};
 use serde_json::{Value, json};
 
+use crate::oauth::exchange::TOKEN_EXCHANGE;
+use crate::oauth::exchange::details::DELEGATION_TYPE;
+use crate::oauth::schema;
 use crate::oauth::surface::Surface;
 use crate::work::DETAILS_TYPE;
 
@@ -19,31 +22,67 @@ const REFRESH_HINT_S: u64 = 300;
 const DPOP_ALGORITHMS: [&str; 2] = ["ES256", "EdDSA"];
 /// What SVIDs of the built-in trust domain are signed with.
 const ASSERTION_ALGORITHMS: [&str; 1] = ["ES256"];
+/// How a client says who it is, at every endpoint alike.
+const AUTH_METHODS: [&str; 2] = ["private_key_jwt", "spiffe_jwt"];
 
 /// The metadata of the authorization server (RFC 8414).
 pub(crate) async fn authorization_server(State(surface): State<Arc<Surface>>) -> Response {
     document(&server(&surface))
 }
 
-/// What the authorization server says of itself.
+/// What the authorization server says of itself: each part says what one endpoint does.
 pub(crate) fn server(surface: &Surface) -> Value {
+    let parts = [of_issuer(surface), of_tokens(surface), of_delegation(surface), of_asking(surface)];
+    let members = parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten();
+    Value::Object(members.collect())
+}
+
+fn of_issuer(surface: &Surface) -> Value {
     let issuer = surface.issuer.as_str();
     json!({
         "issuer": issuer,
-        "token_endpoint": surface.token_endpoint,
-        "carnet_delegation_endpoint": surface.delegation_endpoint,
         // Nobody is authorised there; known clients refuse metadata without the member.
         "authorization_endpoint": format!("{issuer}/oauth/authorize"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
         "response_types_supported": [],
+    })
+}
+
+fn of_tokens(surface: &Surface) -> Value {
+    json!({
+        "token_endpoint": surface.token_endpoint,
         "grant_types_supported": [
             "client_credentials",
             "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            TOKEN_EXCHANGE,
         ],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
-        "authorization_details_types_supported": [DETAILS_TYPE],
+    })
+}
+
+fn of_delegation(surface: &Surface) -> Value {
+    let schemas = schema::TYPES.into_iter().map(|(name, _)| {
+        let place = format!("{}{}/{name}.json", surface.issuer.as_str(), schema::PLACE);
+        (name.to_owned(), Value::String(place))
+    });
+    json!({
+        "carnet_delegation_endpoint": surface.delegation_endpoint,
+        "authorization_details_types_supported": [DETAILS_TYPE, DELEGATION_TYPE],
+        "carnet_authorization_details_schemas": Value::Object(schemas.collect()),
+    })
+}
+
+/// Asking about tokens and taking them back.
+fn of_asking(surface: &Surface) -> Value {
+    json!({
+        "introspection_endpoint": surface.introspection_endpoint,
+        "introspection_endpoint_auth_methods_supported": AUTH_METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "revocation_endpoint": surface.revocation_endpoint,
+        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
     })
 }
 

@@ -4,7 +4,8 @@
 //! resource on one path, and gets one token for one task. Everything here is standard OAuth: client
 //! credentials (RFC 6749) authenticated by assertion (RFC 7523, SPIFFE client authentication),
 //! resource indicators (RFC 8707), rich authorization requests (RFC 9396), DPoP (RFC 9449), and the
-//! metadata of RFC 8414 and RFC 9728.
+//! metadata of RFC 8414 and RFC 9728. Work is handed on by token exchange (RFC 8693); tokens are asked
+//! about (RFC 7662) and taken back (RFC 7009) here too.
 //!
 //! It decides nothing. It reads a request strictly and asks the broker, which decides anew for
 //! every token. There is no authorization code, no refresh token, no client secret and no
@@ -24,15 +25,20 @@ mod assertion;
 mod delegate;
 mod details;
 mod discovery;
+mod exchange;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod form;
 mod guard;
+mod introspect;
 mod issuer;
 mod metadata;
 mod nonce;
 mod prove;
 mod refusal;
+mod revoke;
+mod schema;
+mod shown;
 mod surface;
 #[cfg(test)]
 mod tests;
@@ -92,8 +98,11 @@ fn routes(surface: Arc<Surface>) -> Router {
     Router::new()
         .route("/oauth/token", post(token::issue))
         .route("/oauth/delegate", post(delegate::delegate))
+        .route("/oauth/introspect", post(introspect::introspect))
+        .route("/oauth/revoke", post(revoke::revoke))
         .route("/oauth/authorize", get(token::authorize).post(token::authorize))
         .route("/oauth/jwks", get(metadata::keys))
+        .route("/oauth/schemas/{file}", get(schema::schema))
         .route("/oauth/bundle", get(metadata::bundle))
         .route("/.well-known/oauth-authorization-server", get(metadata::authorization_server))
         .route("/oauth/federation-jwks", get(discovery::keys))

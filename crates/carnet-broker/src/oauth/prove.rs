@@ -9,6 +9,7 @@ use carnet_identity::{
 };
 
 use crate::oauth::assertion::{AssertionError, Once};
+use crate::oauth::exchange::TOKEN_EXCHANGE;
 use crate::oauth::form::Form;
 use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
@@ -35,7 +36,7 @@ pub(crate) struct Caller {
     /// By what name it proved that.
     pub(crate) id: String,
     /// What it proved that with is remembered, unless the connection itself did.
-    once: Option<Once>,
+    pub(crate) once: Option<Once>,
 }
 
 impl<'a> Credential<'a> {
@@ -44,10 +45,11 @@ impl<'a> Credential<'a> {
         match form.get("grant_type") {
             Some(CLIENT_CREDENTIALS) => Self::of_client(form),
             Some(JWT_BEARER) => Self::of_grant(form),
+            Some(TOKEN_EXCHANGE) => Self::of_client(form),
             Some(_) => Err(Refusal::new(
                 Kind::UnsupportedGrantType,
                 "grant_type_unknown",
-                "use client_credentials with a client assertion, or the JWT bearer grant",
+                "use client_credentials with a client assertion, the JWT bearer grant or token exchange",
             )),
             None => Err(missing("grant_type_missing", "grant_type is missing")),
         }
@@ -71,6 +73,11 @@ impl<'a> Credential<'a> {
                 "send client_assertion_type and a JWT-SVID in client_assertion",
             )),
         }
+    }
+
+    /// An SVID that says who acts, beside the one the client authenticates with.
+    pub(crate) fn of_actor(assertion: &'a str) -> Self {
+        Self { assertion, refused: Kind::InvalidRequest }
     }
 
     fn of_grant(form: &'a Form) -> Result<Self, Refusal> {
@@ -192,7 +199,7 @@ impl Surface {
     }
 }
 
-fn of_use(error: AssertionError, refused: Kind) -> Refusal {
+pub(crate) fn of_use(error: AssertionError, refused: Kind) -> Refusal {
     match error {
         AssertionError::Used => {
             let advice = "the SVID was used with another key, or without one; fetch another";

@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     UnauthorizedClient,
     UnsupportedGrantType,
     UnsupportedResponseType,
+    UnsupportedTokenType,
     InvalidScope,
     InvalidTarget,
     InvalidDetails,
@@ -44,6 +45,8 @@ pub(crate) struct Refusal {
 pub(crate) enum NamedIn {
     Details,
     Scope,
+    /// In the subject token of an exchange.
+    Subject,
     Nothing,
 }
 
@@ -56,6 +59,7 @@ impl Kind {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidDetails => "invalid_authorization_details",
@@ -161,11 +165,14 @@ fn of_reason(reason: Reason, client: Kind, named: NamedIn) -> Refusal {
         | Reason::TaskNotOpen
         | Reason::TaskExpired
         | Reason::TaskTooDeep
+        | Reason::TokenRevoked
         | Reason::AncestorClosed => match named {
             NamedIn::Details => Kind::InvalidDetails,
             NamedIn::Scope => Kind::InvalidScope,
+            NamedIn::Subject => Kind::InvalidRequest,
             NamedIn::Nothing => Kind::UnauthorizedClient,
         },
+        Reason::ChainBroken => Kind::InvalidRequest,
         Reason::NotCovered | Reason::ResourceMismatch | Reason::WrongPath => Kind::InvalidTarget,
         Reason::ProofRequired => Kind::InvalidProof,
         Reason::SnapshotStale | Reason::LedgerUnavailable | Reason::ControlUnavailable => {
@@ -207,7 +214,7 @@ mod tests {
     #[test]
     fn every_reason_makes_a_description_oauth_allows() {
         for reason in Reason::ALL {
-            for named in [NamedIn::Details, NamedIn::Scope, NamedIn::Nothing] {
+            for named in [NamedIn::Details, NamedIn::Scope, NamedIn::Subject, NamedIn::Nothing] {
                 let text = of_reason(reason, Kind::InvalidClient, named).description();
                 let allowed = |b: u8| matches!(b, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
                 assert!(text.bytes().all(allowed), "{text}");
@@ -217,7 +224,7 @@ mod tests {
 
     #[test]
     fn another_agents_task_and_no_task_at_all_are_told_alike() {
-        for named in [NamedIn::Details, NamedIn::Scope, NamedIn::Nothing] {
+        for named in [NamedIn::Details, NamedIn::Scope, NamedIn::Subject, NamedIn::Nothing] {
             let other = of_reason(Reason::TaskOfAnother, Kind::InvalidClient, named);
             let none = of_reason(Reason::TaskUnknown, Kind::InvalidClient, named);
             assert_eq!(other, none);

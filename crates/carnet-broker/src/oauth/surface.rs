@@ -19,6 +19,8 @@ pub(crate) struct Surface {
     pub(crate) issuer: Issuer,
     pub(crate) token_endpoint: String,
     pub(crate) delegation_endpoint: String,
+    pub(crate) introspection_endpoint: String,
+    pub(crate) revocation_endpoint: String,
     pub(crate) proofs: Mutex<ReplayCache>,
     pub(crate) assertions: Mutex<AssertionCache>,
     pub(crate) nonces: Option<Nonces>,
@@ -37,6 +39,8 @@ impl Surface {
         Ok(Self {
             token_endpoint: format!("{}/oauth/token", issuer.as_str()),
             delegation_endpoint: format!("{}/oauth/delegate", issuer.as_str()),
+            introspection_endpoint: format!("{}/oauth/introspect", issuer.as_str()),
+            revocation_endpoint: format!("{}/oauth/revoke", issuer.as_str()),
             issuer,
             proofs: Mutex::new(ReplayCache::new(options.proofs_max)),
             assertions: Mutex::new(AssertionCache::new(

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::oauth::exchange::{EXCHANGE_BYTES_MAX, TOKEN_EXCHANGE};
 use crate::oauth::form::Form;
 use crate::oauth::prove::{Caller, Credential};
 use crate::oauth::refusal::{Kind, Refusal};
@@ -25,7 +27,7 @@ const FORM_BYTES_MAX: usize = 24 * 1024;
 /// Issues a token, or says why not.
 pub(crate) async fn issue(State(surface): State<Arc<Surface>>, request: Request) -> Response {
     let response = match surface.token(request).await {
-        Ok(issued) => granted(&issued),
+        Ok(body) => granted(body),
         Err(refusal) => refusal.into_response(),
     };
     with_nonce(&surface, response)
@@ -52,14 +54,17 @@ pub(crate) async fn authorize() -> Response {
 }
 
 impl Surface {
-    async fn token(&self, request: Request) -> Result<IssuedToken, Refusal> {
+    async fn token(&self, request: Request) -> Result<Value, Refusal> {
         let (parts, body) = request.into_parts();
         check_head(&parts.headers, parts.uri.query())?;
-        let form = Form::read(&parts.headers, body, FORM_BYTES_MAX).await?;
+        let form = read_form(&parts.headers, body).await?;
         let _turn = self.turn()?;
         let now = self.broker.now().wall;
         let credential = Credential::read(&form)?;
         let caller = self.authenticate(&credential, form.get("client_id"), now)?;
+        if form.get("grant_type") == Some(TOKEN_EXCHANGE) {
+            return self.exchange(&caller, &credential, &parts.headers, &form).await;
+        }
         let issued = self.issue_to(&caller, &credential, &parts.headers, &form).await;
         match &issued {
             Ok(issued) => {
@@ -69,7 +74,7 @@ impl Surface {
                 tracing::info!(agent = %caller.id, code = refusal.code, "token refused");
             }
         }
-        issued
+        issued.map(|issued| body_of(&issued))
     }
 
     async fn issue_to(
@@ -111,14 +116,27 @@ pub(crate) fn check_head(headers: &HeaderMap, query: Option<&str>) -> Result<(),
     Ok(())
 }
 
-fn granted(issued: &IssuedToken) -> Response {
-    let body = json!({
+/// Reads the form: an exchange may carry an intent.
+async fn read_form(headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
+    let form = Form::read(headers, body, EXCHANGE_BYTES_MAX).await?;
+    match form.get("grant_type") {
+        Some(TOKEN_EXCHANGE) => Ok(form),
+        _ => form.within(FORM_BYTES_MAX),
+    }
+}
+
+/// What an answer says of an access token.
+pub(crate) fn body_of(issued: &IssuedToken) -> Value {
+    json!({
         "access_token": issued.token.expose_secret(),
         "token_type": if issued.is_bound { "DPoP" } else { "Bearer" },
         "expires_in": issued.ttl_s,
         "scope": scope_of(&issued.task),
         "authorization_details": issued.details,
-    });
+    })
+}
+
+fn granted(body: Value) -> Response {
     let mut response = Json(body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -30,6 +30,8 @@ pub struct DelegateTask {
     pub agent: AgentName,
     /// What they will do.
     pub intent: Intent,
+    /// The name of the token it is handed on with, where it is with one.
+    pub opened_with: Option<String>,
 }
 
 impl Broker {
@@ -144,6 +146,7 @@ fn propose(
         children_max: handover.children_max,
         children: 0,
         levels_max: handover.levels_max,
+        opened_with: request.opened_with.clone(),
         marked,
         state: TaskState::Proposed,
     }

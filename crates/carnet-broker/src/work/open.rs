@@ -82,6 +82,7 @@ fn propose(request: &OpenTask, now: Timestamp) -> Task {
         children_max: budget.fan_out,
         children: 0,
         levels_max: budget.depth.map(|levels| u32::try_from(levels).unwrap_or(u32::MAX)),
+        opened_with: None,
         marked: false,
         state: TaskState::Proposed,
     }

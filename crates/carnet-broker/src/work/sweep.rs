@@ -18,6 +18,7 @@ use crate::keys;
 use crate::state::State;
 use crate::transact::Made;
 use crate::work::close::close_below;
+use crate::work::revoke;
 
 /// How often time is looked at.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -129,7 +130,7 @@ pub(crate) fn carnet() -> Result<Principal, BrokerError> {
 
 /// Ends as much of what is past its time as fits in one commit, and tells whether that was all.
 fn sweep_some(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> Result<bool, BrokerError> {
-    if !keys::sweep(state, draft, now) {
+    if !keys::sweep(state, draft, now) || !revoke::sweep(state, draft, now) {
         return Ok(false);
     }
     let ending = ending(state, now);
@@ -145,7 +146,7 @@ fn sweep_some(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> Result<bo
             continue;
         }
         covered.extend(state.subtree(id));
-        if close_below(state, draft, id, Closure::Expired, now)? {
+        if close_below(state, draft, id, closure_of(state, id), now)? {
             return Ok(false);
         }
     }
@@ -153,8 +154,19 @@ fn sweep_some(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> Result<bo
         && expire_grants(state, draft, &covered, now)?)
 }
 
+/// Why a task ends that ends by itself.
+fn closure_of(state: &State, id: &TaskId) -> Closure {
+    let is_revoked =
+        |view: &Arc<carnet_core::TaskView>| state.snapshot.is_opening_revoked(&view.task);
+    match state.snapshot.tasks.get(id).is_some_and(is_revoked) {
+        true => Closure::Revoked,
+        false => Closure::Expired,
+    }
+}
+
 fn has_overdue(state: &State, now: Timestamp) -> bool {
-    if keys::spent(&state.keys, now).next().is_some() {
+    if keys::spent(&state.keys, now).next().is_some() || revoke::spent(state, now).next().is_some()
+    {
         return true;
     }
     let lapsed = |approval: &carnet_core::Approval| {
@@ -170,10 +182,13 @@ fn is_overdue(grant: &Grant, now: Timestamp) -> bool {
     now >= grant.expires && grant.state == GrantState::Active
 }
 
-/// The tasks that are past their deadline or half closed, with what is below them.
+/// The tasks that are past their deadline, half closed, or handed on with a token that was taken back,
+/// with what is below them.
 fn ending(state: &State, now: Timestamp) -> BTreeSet<TaskId> {
     let is_ending = |task: &carnet_core::Task| {
-        now >= task.deadline || matches!(task.state, TaskState::Closing { .. })
+        now >= task.deadline
+            || matches!(task.state, TaskState::Closing { .. })
+            || state.snapshot.is_opening_revoked(task)
     };
     let tops = state.snapshot.tasks.values().filter(|view| is_ending(&view.task));
     tops.flat_map(|view| state.subtree(&view.task.id)).collect()

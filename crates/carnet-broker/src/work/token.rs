@@ -188,6 +188,14 @@ impl Broker {
         self.open_task(request).await.map(|(task, _)| task)
     }
 
+    /// How a token names `party`.
+    pub(crate) fn name_of(&self, party: &Principal) -> String {
+        match party {
+            Principal::Agent(agent) => SpiffeId::agent(&self.trust_domain, agent).to_string(),
+            user @ Principal::User(_) => user.to_string(),
+        }
+    }
+
     fn claims(
         &self,
         request: &TokenRequest,
@@ -199,10 +207,7 @@ impl Broker {
     ) -> Result<AccessClaims, BrokerError> {
         let client_id = SpiffeId::agent(&self.trust_domain, &request.agent).to_string();
         let held = view.snapshot.task(task).ok_or_else(|| unknown(task))?;
-        let sub = match &held.task.subject {
-            Principal::Agent(agent) => SpiffeId::agent(&self.trust_domain, agent).to_string(),
-            user @ Principal::User(_) => user.to_string(),
-        };
+        let sub = self.name_of(&held.task.subject);
         let actors = view.snapshot.actors(task).map_err(|_| unknown(task))?;
         let actors =
             actors.into_iter().map(|it| SpiffeId::agent(&self.trust_domain, it).to_string());

@@ -282,6 +282,18 @@ impl House {
         self.hand_on_by("desk-agent", parent, "mail-agent", allow).await
     }
 
+    /// The same with a token of that name.
+    pub(crate) async fn hand_on_with(
+        &self,
+        parent: &TaskId,
+        allow: &[Value],
+        opened_with: Option<String>,
+    ) -> Result<TaskId, BrokerError> {
+        let request = delegation("desk-agent", parent, "mail-agent", allow);
+        let delegated = self.broker.delegate_task(DelegateTask { opened_with, ..request }).await;
+        delegated.map(|(task, _)| task)
+    }
+
     pub(crate) async fn hand_on_by(
         &self,
         by: &str,
@@ -289,15 +301,7 @@ impl House {
         to: &str,
         allow: &[Value],
     ) -> Result<TaskId, BrokerError> {
-        let mut intent = intent(allow);
-        intent.deadline_s = None;
-        let request = DelegateTask {
-            by: agent(by),
-            thumbprint: thumbprint(),
-            parent: parent.clone(),
-            agent: agent(to),
-            intent,
-        };
+        let request = delegation(by, parent, to, allow);
         self.broker.delegate_task(request).await.map(|(task, _)| task)
     }
 
@@ -548,6 +552,19 @@ pub(crate) fn people() -> Vec<User> {
 pub(crate) fn intent(allow: &[Value]) -> Intent {
     let text = json!({ "purpose": "a test", "deadline": "1h", "allow": allow }).to_string();
     Intent::from_json(text.as_bytes()).unwrap()
+}
+
+fn delegation(by: &str, parent: &TaskId, to: &str, allow: &[Value]) -> DelegateTask {
+    let mut intent = intent(allow);
+    intent.deadline_s = None;
+    DelegateTask {
+        by: agent(by),
+        thumbprint: thumbprint(),
+        parent: parent.clone(),
+        agent: agent(to),
+        intent,
+        opened_with: None,
+    }
 }
 
 pub(crate) fn read() -> Value {

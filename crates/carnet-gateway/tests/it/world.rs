@@ -264,6 +264,7 @@ fn task() -> Task {
         children_max: None,
         children: 0,
         levels_max: None,
+        opened_with: None,
         marked: false,
         state: TaskState::Open,
     }

@@ -16,15 +16,26 @@ async fn the_metadata_says_what_is_served_and_nothing_more() {
     let expected = json!({
         "issuer": "https://carnet.example",
         "token_endpoint": "https://carnet.example/oauth/token",
-            "carnet_delegation_endpoint": "https://carnet.example/oauth/delegate",
+        "carnet_delegation_endpoint": "https://carnet.example/oauth/delegate",
+        "introspection_endpoint": "https://carnet.example/oauth/introspect",
+        "introspection_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
+        "introspection_endpoint_auth_signing_alg_values_supported": ["ES256"],
+        "revocation_endpoint": "https://carnet.example/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
+        "revocation_endpoint_auth_signing_alg_values_supported": ["ES256"],
         "authorization_endpoint": "https://carnet.example/oauth/authorize",
         "jwks_uri": "https://carnet.example/oauth/jwks",
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
+        "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "urn:ietf:params:oauth:grant-type:token-exchange"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
-        "authorization_details_types_supported": ["carnet_task"],
+        "authorization_details_types_supported": ["carnet_task", "carnet_delegation"],
+        "carnet_authorization_details_schemas": {
+            "carnet_task": "https://carnet.example/oauth/schemas/carnet_task.json",
+            "carnet_delegation": "https://carnet.example/oauth/schemas/carnet_delegation.json",
+        },
     });
     for name in ["oauth-authorization-server", "openid-configuration"] {
         let answer = bench.get(&format!("/.well-known/{name}")).await;

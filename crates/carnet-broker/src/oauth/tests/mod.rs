@@ -3,11 +3,17 @@
 mod confusion;
 mod delegation;
 mod documents;
+// One case a line.
+#[rustfmt::skip]
+mod exchange;
 mod grants;
+mod introspection;
 mod loopback;
 // One case a line.
 #[rustfmt::skip]
 mod refusals;
+mod revocation;
+mod schemas;
 mod secrets;
 
 use std::sync::Arc;

@@ -11,9 +11,9 @@ use crate::oauth::OAuthOptions;
 use crate::oauth::fixture::{ISSUER, agent};
 
 /// A number, what is bent, the status, the OAuth error and the code.
-struct Case(u32, &'static str, Ask, u16, &'static str, &'static str);
+pub(super) struct Case(pub(super) u32, pub(super) &'static str, pub(super) Ask, pub(super) u16, pub(super) &'static str, pub(super) &'static str);
 
-async fn check(bench: &Bench, cases: Vec<Case>) {
+pub(super) async fn check(bench: &Bench, cases: Vec<Case>) {
     for Case(number, title, ask, status, error, code) in cases {
         let answer = bench.send(ask).await;
         let found = (answer.status.as_u16(), answer.refusal());
@@ -63,7 +63,7 @@ async fn a_request_that_is_not_meant_for_us_or_not_a_form_is_refused() {
             Case(20, "an authorization code", good().set("grant_type", "authorization_code"), 400, "unsupported_grant_type", "grant_type_unknown"),
             Case(21, "a refresh token", good().set("grant_type", "refresh_token"), 400, "unsupported_grant_type", "grant_type_unknown"),
             Case(22, "a password", good().set("grant_type", "password"), 400, "unsupported_grant_type", "grant_type_unknown"),
-            Case(23, "an exchange", good().set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"), 400, "unsupported_grant_type", "grant_type_unknown"),
+            Case(23, "an exchange of nothing", good().set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"), 400, request, "subject_missing"),
         ],
     )
     .await;
@@ -290,7 +290,7 @@ async fn other_methods_and_other_grants_by_other_doors_are_refused() {
     let authorize = bench.get("/oauth/authorize?response_type=code").await;
     assert_eq!(authorize.status, StatusCode::BAD_REQUEST);
     assert_eq!(authorize.refusal().0, "unsupported_response_type");
-    for path in ["/oauth/register", "/oauth/introspect", "/oauth/token/", "/oauth"] {
+    for path in ["/oauth/register", "/oauth/schemas/x.json", "/oauth/token/", "/oauth"] {
         assert_eq!(bench.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
 }
