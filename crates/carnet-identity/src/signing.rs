@@ -37,7 +37,7 @@ impl KeyUse {
             | Self::Delegation
             | Self::DpopProof
             | Self::Federation
-            | Self::Foreign => \"sig\",
+            | Self::Foreign => "sig",
             Self::JwtSvid => "jwt-svid",
         }
     }

@@ -32,7 +32,8 @@ pub(crate) async fn authorization_server(State(surface): State<Arc<Surface>>) ->
 
 /// What the authorization server says of itself: each part says what one endpoint does.
 pub(crate) fn server(surface: &Surface) -> Value {
-    let parts = [of_issuer(surface), of_tokens(surface), of_delegation(surface), of_asking(surface)];
+    let parts =
+        [of_issuer(surface), of_tokens(surface), of_delegation(surface), of_asking(surface)];
     let members = parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten();
     Value::Object(members.collect())
 }
