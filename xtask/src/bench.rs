@@ -1,5 +1,7 @@
 //! Measured, on the machine at hand: figures to compare with figures of the same machine only.
 
+mod disk;
+mod identity;
 mod mcp;
 mod policy;
 
@@ -10,8 +12,11 @@ use clap::Args;
 use crate::area::Area;
 
 /// Every area that can be measured.
-pub(crate) const AREAS: &[Area] =
-    &[Area { name: "policy", run: policy::run }, Area { name: "mcp", run: mcp::run }];
+pub(crate) const AREAS: &[Area] = &[
+    Area { name: "policy", run: policy::run },
+    Area { name: "mcp", run: mcp::run },
+    Area { name: "identity", run: identity::run },
+];
 
 /// How far a measurement goes, where somebody said so.
 #[derive(Debug, Clone, Copy, Default, Args)]
@@ -25,6 +30,17 @@ pub(crate) struct Extent {
 }
 
 static ASKED: OnceLock<Extent> = OnceLock::new();
+
+/// The middle of `values`, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.get(middle), values.len() % 2) {
+        (Some(high), 0) => (high + values[middle - 1]) / 2.0,
+        (Some(middle), _) => *middle,
+        (None, _) => f64::NAN,
+    }
+}
 
 impl Extent {
     /// Remembers what was asked for on the command line. The first time counts.

@@ -13,6 +13,12 @@ pub(crate) fn root() -> &'static Path {
     own.parent().unwrap_or(own)
 }
 
+/// Where release builds are.
+pub(crate) fn release() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| root().join("target")).join("release")
+}
+
 /// One crate of ours.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {

@@ -6,7 +6,6 @@
 //! policy of 100 rules, and a durable record. Passes take turns and every round begins with another
 //! way, so that what else the machine does falls on all of them. Compare figures of one run only.
 
-mod disk;
 mod pass;
 mod policies;
 mod programs;
@@ -19,7 +18,7 @@ use serde_json::{Value, json};
 use self::pass::{Pass, Way};
 use self::stage::Stage;
 use crate::area::Report;
-use crate::bench::Extent;
+use crate::bench::{Extent, disk, median};
 use crate::workspace;
 
 /// How many rounds are run if nothing else is asked for.
@@ -137,17 +136,6 @@ fn report(rounds: &[Round], peak_mib: f64) -> Report {
 /// The median over the rounds.
 fn over(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
     median(rounds.iter().map(of).collect())
-}
-
-/// The middle of `values`, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.get(middle), values.len() % 2) {
-        (Some(high), 0) => (high + values[middle - 1]) / 2.0,
-        (Some(middle), _) => *middle,
-        (None, _) => f64::NAN,
-    }
 }
 
 /// Three decimals are more than any of it is worth. What is no number is null.

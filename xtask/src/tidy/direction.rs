@@ -40,6 +40,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench-peers", &[]),
     // Measures the decision itself, so it has to link it.
     ("bench-decide", &["carnet-core", "carnet-policy"]),
+    // Measures minting and checking, so it has to link them; Carnet itself it meets over HTTP.
+    ("bench-identity", &["carnet-core", "carnet-identity"]),
 ];
 
 /// What may be used in the tests of a crate besides.

@@ -23,8 +23,7 @@ pub(super) struct Programs {
 pub(super) fn build() -> anyhow::Result<Programs> {
     let ours = ["build", "--release", "-p", "carnet", "-p", "bench-peers", "--bins"];
     process::run(process::cargo().args(ours))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let release = target.unwrap_or_else(|| workspace::root().join("target")).join("release");
+    let release = workspace::release();
     Ok(Programs {
         carnet: release.join("carnet"),
         upstream: release.join("echo-upstream"),
