@@ -20,7 +20,7 @@ const FORM_BYTES_MAX: usize = 32 * 1024;
 /// A token of ours, unexpired, whose key was not taken away.
 pub(crate) enum Shown {
     Access(Verified),
-    Delegation(VerifiedDelegation),
+    Delegation(Box<VerifiedDelegation>),
 }
 
 /// Who asks about which token.
@@ -90,7 +90,7 @@ impl Surface {
             return Some(Shown::Access(access));
         }
         let delegation = verify_delegation(token, &self.broker.delegation_keys(), issuer, now);
-        delegation.ok().map(Shown::Delegation)
+        delegation.ok().map(Box::new).map(Shown::Delegation)
     }
 }
 

@@ -105,3 +105,24 @@ pub(crate) fn sweep(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> boo
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_fills_the_view_with_no_more_than_its_share_of_revoked_tokens() {
+        let mut state = State::default();
+        let [one, two]: [AgentName; 2] = ["one", "two"].map(|name| name.parse().unwrap());
+        let all = (0..REVOKED_OF_AGENT_MAX).map(|n| {
+            let (jti, task) = (format!("tok_{n}"), "task_1".parse().unwrap());
+            let expires = Timestamp::from_s(1_000);
+            (jti.clone(), Arc::new(RevokedToken { jti, agent: one.clone(), task, expires }))
+        });
+        state.snapshot.tokens_revoked = Arc::new(all.collect());
+        assert!(check_room(&state, &one).is_err());
+        assert!(check_room(&state, &two).is_ok());
+        assert_eq!(spent(&state, Timestamp::from_s(1_599)).count(), 0);
+        assert_eq!(spent(&state, Timestamp::from_s(1_600)).count(), REVOKED_OF_AGENT_MAX);
+    }
+}

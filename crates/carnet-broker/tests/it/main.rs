@@ -14,6 +14,7 @@ mod operators;
 mod privacy;
 mod publishing;
 mod reserving;
+mod revoking;
 mod simulation;
 mod tokens;
 mod unreadable;

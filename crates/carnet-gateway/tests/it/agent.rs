@@ -87,6 +87,11 @@ impl Agent {
         mint_access(&self.signing, &self.claims(path)).unwrap()
     }
 
+    /// The name of the token the last draft was made with: its proof came after it.
+    pub(crate) fn last_token(&self) -> String {
+        format!("token-{}", self.serial.load(Ordering::Relaxed) - 2)
+    }
+
     pub(crate) fn proof(&self, method: &str, path: Path, token: &str) -> String {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let (url, jti) = (self.address(path), format!("proof-{serial}"));

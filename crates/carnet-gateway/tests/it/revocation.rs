@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use carnet_core::{GrantState, Path, Timestamp};
+use carnet_core::{GrantState, Path, RevokedToken, Timestamp};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::agent::MIDDLE;
 use crate::control::NOW;
 use crate::server::{Act, event};
-use crate::world::{Plan, World};
+use crate::world::{Plan, TASK, World};
 
 const PROGRESS: &str = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#;
 
@@ -66,6 +66,57 @@ async fn taking_away_the_key_that_signed_its_token_closes_the_stream_of_a_call()
     world.outcome("revoked").await;
     let after = session.call("get_ticket", json!({ "id": "T-1" })).send().await;
     assert_eq!(after.status, 401);
+}
+
+#[tokio::test]
+async fn taking_back_its_token_closes_the_stream_of_a_call_and_no_other() {
+    let world = World::new().await;
+    endless(&world, "tools/call");
+    let open = async || {
+        let mut stream =
+            world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" })).stream().await;
+        assert!(stream.next().await.is_some());
+        stream
+    };
+    let (mut stream, before) = (open().await, world.agent.last_token());
+    let mut other = open().await;
+    let revoke = |jti: String| {
+        let revoked = RevokedToken {
+            jti: jti.clone(),
+            agent: "support-agent".parse().unwrap(),
+            task: TASK.parse().unwrap(),
+            expires: NOW.wall.plus_s(60),
+        };
+        let all = Arc::new([(jti, Arc::new(revoked))].into());
+        world.control.change(|view| view.snapshot.tokens_revoked = all)
+    };
+    world.control.effective(revoke(before.clone())).await;
+    assert_eq!(stream.next().await, None);
+    world.server.left(1).await;
+    world.outcome("revoked").await;
+    // Another token of the same task goes on, until it is taken back too.
+    let last = world.agent.last_token();
+    world.control.effective(revoke(last)).await;
+    assert_eq!(other.next().await, None);
+}
+
+#[tokio::test]
+async fn a_call_with_a_revoked_token_is_turned_away_with_its_own_reason() {
+    let world = World::new().await;
+    let draft = world.agent.call(Path::Read, "get_ticket", json!({ "id": "T-1" }));
+    let jti = world.agent.last_token();
+    let revoked = RevokedToken {
+        jti: jti.clone(),
+        agent: "support-agent".parse().unwrap(),
+        task: TASK.parse().unwrap(),
+        expires: NOW.wall.plus_s(60),
+    };
+    let all = Arc::new([(jti, Arc::new(revoked))].into());
+    let revision = world.control.change(|view| view.snapshot.tokens_revoked = all);
+    world.control.effective(revision).await;
+    let answer = draft.send().await;
+    assert_eq!((answer.status.as_u16(), answer.reason().as_deref()), (401, Some("token_revoked")));
+    assert_eq!(world.server.seen_at_all(), 0);
 }
 
 #[tokio::test]

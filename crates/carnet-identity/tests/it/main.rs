@@ -4,6 +4,7 @@ mod attacks;
 mod confusion;
 mod corpus;
 mod federation;
+mod delegation;
 mod flips;
 mod foreign;
 mod forge;

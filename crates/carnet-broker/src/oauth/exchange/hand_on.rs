@@ -3,7 +3,7 @@
 //! token that is of no use to itself.
 
 use carnet_core::{AgentName, Caller as Call, Identity, Now, Reason, check_caller};
-use carnet_identity::{Possession, SpiffeId, Verified, verify_issued};
+use carnet_identity::{AccessClaims, DpopProof, Possession, SpiffeId, Verified, verify_issued};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -20,32 +20,23 @@ impl Surface {
         &self,
         exchange: Exchange<'_>,
     ) -> Result<Value, Refusal> {
-        let Exchange { caller, credential, form, ref proof, subject_token } = exchange;
+        let Exchange { caller, credential, form, ref proof, .. } = exchange;
         check_form(form)?;
         let agent = self.actor_to_be(form)?;
         let details = form.get("authorization_details").ok_or(details::refused())?;
         let Delegation { intent, said } = Delegation::parse(details)?;
         let now = self.broker.now();
-        let keys = self.broker.access_keys();
-        let subject = verify_issued(subject_token, &keys, self.issuer.as_str(), now.wall)
-            .map_err(of_subject)?;
-        self.check_subject(&subject, &exchange, now)?;
+        let subject = self.own_live_token(&exchange, now)?;
         self.spend(caller, credential.refused, Some(proof), now.wall)?;
 
         let (parent, jti) = (subject.claims.task.clone(), subject.claims.jti.clone());
         let opened_with = Some(jti.clone());
         let asked = Asked { parent: parent.clone(), agent: agent.clone(), intent, opened_with };
         let child = self.hand_on(caller, proof.thumbprint, asked).await?;
-        let token =
-            self.broker.delegation_token(&child, &jti).await.map_err(|error| {
-                Refusal::of_broker(&error, Kind::InvalidClient, NamedIn::Subject)
-            })?;
-        let mut granted = self.told(&child, &parent, &agent);
-        if let Some(granted) = granted.as_object_mut() {
-            granted.remove("expires_in");
-            granted.insert("type".to_owned(), json!(DELEGATION_TYPE));
-            granted.insert("intent".to_owned(), said);
-        }
+        let made = self.broker.delegation_token(&child, &jti).await;
+        let token = made
+            .map_err(|error| Refusal::of_broker(&error, Kind::InvalidClient, NamedIn::Subject))?;
+        let granted = granted(self.told(&child, &parent, &agent), said);
         Ok(json!({
             "access_token": token.token.expose_secret(),
             "issued_token_type": JWT,
@@ -75,30 +66,17 @@ impl Surface {
         named.map(|agent| agent.name.clone()).ok_or(stranger)
     }
 
-    /// Whether the subject token is the caller's own, live, and bound to the key that was proved.
-    fn check_subject(
-        &self,
-        subject: &Verified,
-        exchange: &Exchange<'_>,
-        now: Now,
-    ) -> Result<(), Refusal> {
+    /// The subject token, where it is the caller's own, live, and bound to the key that was proved.
+    fn own_live_token(&self, exchange: &Exchange<'_>, now: Now) -> Result<Verified, Refusal> {
+        let (keys, issuer) = (self.broker.access_keys(), self.issuer.as_str());
+        let subject = verify_issued(exchange.subject_token, &keys, issuer, now.wall);
+        let subject = subject.map_err(of_subject)?;
         let (claims, proof) = (&subject.claims, &exchange.proof);
-        let own = self.broker.id_of(&exchange.caller.agent);
-        if claims.client_id != own {
+        if claims.client_id != self.broker.id_of(&exchange.caller.agent) {
             let advice = "the subject token is another agent's; show your own";
             return Err(refused("subject_of_another", advice));
         }
-        match claims.possession(Some(proof)) {
-            Ok(Possession::Proved) => {}
-            Ok(Possession::Bearer) => {
-                let advice = "the subject token is bound to no key; get one with a proof";
-                return Err(refused("subject_unbound", advice));
-            }
-            Err(_) => {
-                let advice = "the subject token is bound to another key than the proof is of";
-                return Err(refused("subject_wrong_key", advice));
-            }
-        }
+        check_possession(claims, proof)?;
         let call = Call {
             agent: exchange.caller.agent.clone(),
             instance: claims.instance.clone(),
@@ -114,8 +92,33 @@ impl Surface {
             Reason::SnapshotStale => Refusal::for_reason(Kind::Unavailable, reason),
             Reason::TaskOfAnother => refused("task_unknown", Reason::TaskUnknown.advice()),
             _ => Refusal::for_reason(Kind::InvalidRequest, reason),
-        })
+        })?;
+        Ok(subject)
     }
+}
+
+fn check_possession(claims: &AccessClaims, proof: &DpopProof) -> Result<(), Refusal> {
+    match claims.possession(Some(proof)) {
+        Ok(Possession::Proved) => Ok(()),
+        Ok(Possession::Bearer) => {
+            let advice = "the subject token is bound to no key; get one with a proof";
+            Err(refused("subject_unbound", advice))
+        }
+        Err(_) => {
+            let advice = "the subject token is bound to another key than the proof is of";
+            Err(refused("subject_wrong_key", advice))
+        }
+    }
+}
+
+/// What was granted: the task as it is, and the intent as it was said.
+fn granted(mut told: Value, said: Value) -> Value {
+    if let Some(told) = told.as_object_mut() {
+        told.remove("expires_in");
+        told.insert("type".to_owned(), json!(DELEGATION_TYPE));
+        told.insert("intent".to_owned(), said);
+    }
+    told
 }
 
 /// What handing on has no use for is refused: somebody meant something by it.

@@ -19,27 +19,14 @@ use crate::work::TokenRequest;
 
 impl Surface {
     pub(super) async fn redeem(&self, exchange: Exchange<'_>) -> Result<Value, Refusal> {
-        let Exchange { caller, credential, form, ref proof, subject_token } = exchange;
+        let Exchange { caller, credential, form, ref proof, .. } = exchange;
         check_requested(form, ACCESS_TOKEN)?;
-        let now = self.broker.now().wall;
         let wanted = Wanted::read(form, &self.issuer)?;
-        let actor = self.actor(form, caller, now)?;
-        let keys = self.broker.delegation_keys();
-        let subject = verify_delegation(subject_token, &keys, self.issuer.as_str(), now)
-            .map_err(of_subject)?;
-        self.check_delegation(&subject, &exchange, &wanted)?;
-        self.spend(caller, credential.refused, Some(proof), now)?;
-        // The proof is the same, and is not spent twice.
-        if let Some(once) = actor.and_then(|actor| actor.once) {
-            self.bind(once, &exchange, "actor_used", now)?;
-        }
-        let once = Once { digest: subject.token_digest, expires: subject.claims.exp };
-        self.bind(once, &exchange, "delegation_used", now)?;
-
+        let delegation = self.proved(&exchange, &wanted)?;
         let request = TokenRequest {
             agent: caller.agent.clone(),
             thumbprint: Some(proof.thumbprint),
-            task: Some(subject.claims.task),
+            task: Some(delegation.claims.task),
             resource: wanted.resource,
             path: wanted.path,
         };
@@ -53,6 +40,30 @@ impl Surface {
             body.insert("issued_token_type".to_owned(), json!(ACCESS_TOKEN));
         }
         Ok(body)
+    }
+
+    /// The delegation token, where everything about the request is in order; all it was proved with is
+    /// bound to the key.
+    fn proved(
+        &self,
+        exchange: &Exchange<'_>,
+        wanted: &Wanted,
+    ) -> Result<VerifiedDelegation, Refusal> {
+        let Exchange { caller, credential, form, proof, subject_token } = exchange;
+        let now = self.broker.now().wall;
+        let actor = self.actor(form, caller, now)?;
+        let keys = self.broker.delegation_keys();
+        let subject = verify_delegation(subject_token, &keys, self.issuer.as_str(), now)
+            .map_err(of_subject)?;
+        self.check_delegation(&subject, exchange, wanted)?;
+        self.spend(caller, credential.refused, Some(proof), now)?;
+        // The proof is the same, and is not spent twice.
+        if let Some(once) = actor.and_then(|actor| actor.once) {
+            self.bind(once, exchange, "actor_used", now)?;
+        }
+        let once = Once { digest: subject.token_digest, expires: subject.claims.exp };
+        self.bind(once, exchange, "delegation_used", now)?;
+        Ok(subject)
     }
 
     /// The actor, where one is named beside the client: the client itself.

@@ -167,7 +167,9 @@ async fn an_exchange_that_is_no_delegation_is_refused() {
     let bare = token_in(&bench.send(bench.good().no_header("dpop")).await);
     let (svid, (delegation, _)) = (bench.svid("mail-agent"), pair.handed_on().await);
     let with = |subject: &str| ask().set("subject_token", subject);
-    let tampered = format!("{}A", &pair.token[..pair.token.len() - 1]);
+    let (head, signature) = pair.token.rsplit_once('.').unwrap();
+    let flipped = if signature.starts_with('A') { 'B' } else { 'A' };
+    let tampered = format!("{head}.{flipped}{}", &signature[1..]);
     let said = |details: Value| ask().set("authorization_details", &details.to_string());
     let wider = json!([{ "action": "desk.tool.*", "path": "read", "other": "any" }]);
     let one = details(&intent())[0].clone();
