@@ -38,7 +38,7 @@ The new key is published at once and signs after six minutes, when everybody who
 set knows it; a federation key after a day, for clouds do not say how long they keep one. The old one stays
 for verifying until all it signed has expired. Nothing is interrupted.")]
 pub(crate) struct Rotate {
-    /// What it signs: access-token, jwt-svid or federation
+    /// What it signs: one of the purposes `carnet keys list` shows
     #[arg(value_name = "PURPOSE")]
     purpose: KeyPurpose,
     /// Let it sign now: who keeps a copy of the key set may refuse what it signs for up to five minutes
