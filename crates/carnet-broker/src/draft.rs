@@ -195,5 +195,6 @@ const fn leaf_kind(lifecycle: Lifecycle) -> LeafKind {
         Lifecycle::Grant => LeafKind::Grant,
         Lifecycle::Approval => LeafKind::Approval,
         Lifecycle::Lock => LeafKind::Lock,
+        Lifecycle::Lease => LeafKind::Lease,
     }
 }

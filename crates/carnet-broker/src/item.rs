@@ -1,8 +1,8 @@
 //! What the broker keeps in the store: typed records, read and written in one place.
 
 use carnet_core::{
-    Agent, Approval, Digest, Grant, Instance, Lock, ReservationId, Resource, RevokedToken, Task,
-    TaskId, User,
+    Agent, Approval, Digest, Grant, Instance, Lease, Lock, ReservationId, Resource, RevokedToken,
+    Task, TaskId, User,
 };
 use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ pub(crate) enum Item {
     Grant(Grant),
     Approval(Box<Approval>),
     Lock(Lock),
+    Lease(Lease),
     Reservation(Reservation),
     ActivePolicy(ActivePolicy),
     Key(KeyRecord),
@@ -68,6 +69,7 @@ impl Item {
             Self::Grant(grant) => Key::new(Kind::Grant, grant.id.as_str()),
             Self::Approval(approval) => Key::new(Kind::Approval, approval.id.as_str()),
             Self::Lock(lock) => Key::new(Kind::Lock, lock.id.as_str()),
+            Self::Lease(lease) => Key::new(Kind::Lease, lease.id.as_str()),
             Self::Reservation(held) => Key::new(Kind::Reservation, held.id.as_str()),
             Self::ActivePolicy(_) => Key::new(Kind::Meta, ACTIVE_POLICY_ID),
             Self::Key(key) => Key::new(Kind::Secret, key.kid.as_str()),
@@ -86,6 +88,7 @@ impl Item {
             Self::Grant(grant) => self.checked(grant),
             Self::Approval(approval) => self.checked(&**approval),
             Self::Lock(lock) => self.checked(lock),
+            Self::Lease(lease) => self.checked(lease),
             Self::Reservation(held) => self.checked(held),
             Self::ActivePolicy(active) => self.checked(active),
             Self::Key(key) => self.checked(key),
@@ -115,13 +118,14 @@ impl Item {
             Kind::Grant => serde_json::from_slice(bytes).map(Self::Grant),
             Kind::Approval => serde_json::from_slice(bytes).map(Box::new).map(Self::Approval),
             Kind::Lock => serde_json::from_slice(bytes).map(Self::Lock),
+            Kind::Lease => serde_json::from_slice(bytes).map(Self::Lease),
             Kind::Reservation => serde_json::from_slice(bytes).map(Self::Reservation),
             Kind::Meta if key.id == ACTIVE_POLICY_ID => {
                 serde_json::from_slice(bytes).map(Self::ActivePolicy)
             }
             Kind::Secret => serde_json::from_slice(bytes).map(Self::Key),
             Kind::Token => serde_json::from_slice(bytes).map(Self::RevokedToken),
-            Kind::Meta | Kind::Lease | Kind::Policy => return Ok(None),
+            Kind::Meta | Kind::Policy => return Ok(None),
         };
         item.map(Some).map_err(|error| BrokerError::Corrupt { key: key.to_string(), error })
     }

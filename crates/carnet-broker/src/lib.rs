@@ -12,6 +12,7 @@ mod clock;
 mod draft;
 mod drain;
 mod error;
+mod federation;
 pub mod fetch;
 mod follow;
 mod hold;
@@ -37,4 +38,7 @@ pub use error::BrokerError;
 pub use item::{ActivePolicy, Reservation};
 pub use registry::Review;
 pub use vault::Vault;
-pub use work::{AskUse, DETAILS_TYPE, DelegateTask, IssuedToken, OpenTask, Reserve, TokenRequest};
+pub use work::{
+    AskUse, DETAILS_TYPE, DelegateTask, Federated, FederationRequest, FederationToken, IssuedToken,
+    OpenTask, Reserve, TokenRequest,
+};

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::broker::{Broker, Done};
 use crate::draft::Draft;
 use crate::error::BrokerError;
+use crate::federation;
 use crate::item::Item;
 use crate::state::State;
 use crate::work::sweep::carnet;
@@ -87,6 +88,7 @@ impl Broker {
         resource: Resource,
         by: &UserName,
     ) -> Result<Done, BrokerError> {
+        self.admit_target(&resource).await?;
         let (_, done) = self
             .transact(&Principal::User(by.clone()), |state, draft, _| {
                 let mut resource = resource.clone();
@@ -153,6 +155,7 @@ impl Broker {
                     })?;
                 let mut reviewed = (**known).clone();
                 for review in reviews {
+                    federation::check_review(known, review)?;
                     apply(&mut reviewed, review);
                     let details = json!({
                         "resource": resource, "pin": review.pin, "path": review.path,

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use carnet_core::{
-    Approval, ApprovalId, ApprovalState, Grant, Lock, LockId, LockState, LockTarget, ReservationId,
-    RevokedToken, Snapshot, TASK_DEPTH_MAX, Task, TaskId, TaskState, TaskView, Timestamp,
+    Approval, ApprovalId, ApprovalState, Grant, Lease, LeaseId, Lock, LockId, LockState,
+    LockTarget, ReservationId, RevokedToken, Snapshot, TASK_DEPTH_MAX, Task, TaskId, TaskState,
+    TaskView, Timestamp,
 };
 use carnet_store::{Key, Kind, Record, Revision};
 
@@ -23,6 +24,8 @@ pub(crate) struct State {
     pub(crate) snapshot: Snapshot,
     pub(crate) approvals: BTreeMap<ApprovalId, Arc<Approval>>,
     pub(crate) reservations: BTreeMap<ReservationId, Arc<Reservation>>,
+    /// Those that are not over.
+    pub(crate) leases: BTreeMap<LeaseId, Arc<Lease>>,
     pub(crate) active_policy: Option<ActivePolicy>,
     pub(crate) keys: Arc<Keys>,
     revisions: HashMap<Key, Revision>,
@@ -201,6 +204,7 @@ impl State {
             Item::Reservation(held) => {
                 self.reservations.insert(held.id.clone(), Arc::new(held));
             }
+            Item::Lease(lease) => return self.put_lease(lease),
             Item::ActivePolicy(active) => self.active_policy = Some(active),
             Item::RevokedToken(token) => {
                 let revoked = Arc::make_mut(&mut snapshot.tokens_revoked);
@@ -213,6 +217,16 @@ impl State {
                 Arc::make_mut(&mut self.keys).insert(key.kid.clone(), Arc::new(key));
             }
         }
+        true
+    }
+
+    /// A lease that is over is history: only the store keeps it.
+    fn put_lease(&mut self, lease: Lease) -> bool {
+        if lease.is_over() {
+            self.leases.remove(&lease.id);
+            return false;
+        }
+        self.leases.insert(lease.id.clone(), Arc::new(lease));
         true
     }
 
@@ -311,7 +325,12 @@ impl State {
                 Arc::make_mut(&mut self.keys).remove(&key.id);
             }
             Kind::Token => without(&mut snapshot.tokens_revoked, &key.id),
-            Kind::Lease | Kind::Policy => {}
+            Kind::Lease => {
+                if let Ok(id) = key.id.parse::<LeaseId>() {
+                    self.leases.remove(&id);
+                }
+            }
+            Kind::Policy => {}
         }
     }
 

@@ -35,6 +35,7 @@ mod grant;
 mod id;
 mod intent;
 pub mod invariant;
+mod lease;
 mod lifecycle;
 mod lock;
 mod name;
@@ -75,6 +76,7 @@ pub use intent::{
     Budget, EmailBinding, Intent, IntentError, Other, Purpose, PurposeError, RegularExpression,
     RegularExpressionError, Uncovered, UrlBinding, UrlBindingError, Wider, fuzz_intent,
 };
+pub use lease::{Lease, LeaseEvent, LeaseState};
 pub use lifecycle::{Effect, Lifecycle, TransitionError};
 pub use lock::{Lock, LockEvent, LockState, LockTarget};
 pub use name::{ActionName, AgentName, NameError, PolicyId, ResourceName, UserName};

@@ -16,6 +16,8 @@ pub enum Lifecycle {
     Approval,
     /// A lock.
     Lock,
+    /// A lease.
+    Lease,
 }
 
 impl Lifecycle {
@@ -26,6 +28,7 @@ impl Lifecycle {
             Self::Grant => "grant",
             Self::Approval => "approval",
             Self::Lock => "lock",
+            Self::Lease => "lease",
         }
     }
 }

@@ -6,11 +6,14 @@
 use std::time::Duration;
 
 use carnet_core::{
-    Caller, Decision, DecisionId, DecisionKind, Operation, Path, Permit, Principal, Reason,
-    Refused, ReservationId, Snapshot, Timestamp,
+    Caller, DecisionId, DecisionKind, Operation, Path, Permit, Principal, Reason, Refused,
+    ReservationId, Timestamp,
 };
-use carnet_ledger::{Append, Entry, Kind, Ledger, LedgerError, Sealed, fault_point};
-use serde_json::{Map, Value, json};
+use carnet_ledger::{
+    Append, Entry, Kind, Ledger, LedgerError, Sealed, caller_header, decision_entry,
+    decision_subject as subject_of, fault_point, operation_entry as entry,
+};
+use serde_json::{Value, json};
 
 mod rejection;
 
@@ -114,6 +117,7 @@ pub(crate) async fn permit(
         permit.operation(),
         permit.caller(),
         permit.decision(),
+        arguments(permit.operation(), permit.decision().kind),
         subject_of(&control.view().snapshot, permit.caller()),
     );
     let mut ticket = Ticket { decision, reservation: None, caller: permit.caller().clone() };
@@ -154,8 +158,9 @@ async fn reserve(
 /// Records a deny or an ask. The caller is answered without waiting for the disk.
 pub(crate) fn refusal(gateway: &Gateway, decision: &DecisionId, refused: &Refused) {
     let subject = subject_of(&gateway.control.view().snapshot, &refused.caller);
-    let entry =
-        decision_entry(decision, &refused.operation, &refused.caller, &refused.decision, subject);
+    let arguments = arguments(&refused.operation, refused.decision.kind);
+    let Refused { operation, caller, decision: said } = refused;
+    let entry = decision_entry(decision, operation, caller, said, arguments, subject);
     write_behind(&gateway.ledger, entry);
 }
 
@@ -252,59 +257,6 @@ fn write_behind(ledger: &Ledger, entry: Entry) {
     });
 }
 
-fn caller_header(caller: &Caller) -> Map<String, Value> {
-    let mut header = Map::new();
-    header.insert("agent".into(), json!(caller.agent));
-    header.insert("instance".into(), json!(caller.instance));
-    header.insert("task".into(), json!(caller.task));
-    header.insert("path".into(), json!(caller.path));
-    header.insert("resource".into(), json!(caller.resource));
-    header.insert("token".into(), json!(caller.token));
-    header
-}
-
-fn decision_entry(
-    id: &DecisionId,
-    operation: &Operation,
-    caller: &Caller,
-    decision: &Decision,
-    subject: String,
-) -> Entry {
-    let mut header = caller_header(caller);
-    header.insert("decision".into(), json!(decision.kind));
-    header.insert("reasons".into(), json!(decision.reasons));
-    header.insert("action".into(), json!(operation.action()));
-    header.insert("operation_path".into(), json!(operation.path()));
-    header.insert("effect".into(), json!(operation.effect()));
-    header.insert("pin".into(), json!(operation.pin()));
-    header.insert("policy".into(), json!(decision.policy));
-    header.insert("revision".into(), json!(decision.revision));
-    header.insert("fresh_until_us".into(), json!(decision.fresh_until));
-    if decision.marks && decision.kind == DecisionKind::Permit {
-        header.insert("marks".into(), json!(true));
-    }
-    if let Some(cover) = &decision.cover {
-        header.insert("grant".into(), json!(cover.grant));
-        header.insert("approved_by".into(), json!(cover.approved_by));
-    }
-    if let Some(verdict) = &decision.verdict {
-        header.insert("determining".into(), json!(verdict.determining));
-    }
-    let mut sealed = vec![arguments(operation, decision.kind)];
-    let mut seal = |name: &str, value: Value| {
-        if !value.is_null() {
-            sealed.push(Sealed { name: name.into(), value });
-        }
-    };
-    seal("document", json!(decision.document.as_ref().map(Inputs::of)));
-    seal("verdict", json!(decision.verdict));
-    seal("cover", json!(decision.cover));
-    seal("hops", hops(decision));
-    seal("misses", if decision.misses.is_empty() { Value::Null } else { json!(decision.misses) });
-    seal("terms", json!(decision.terms));
-    entry(Kind::Decision, id, decision.at, header, sealed, subject)
-}
-
 /// The arguments: whole where somebody may act on them, bounded where they were refused.
 fn arguments(operation: &Operation, kind: DecisionKind) -> Sealed {
     match (kind, json!(operation.arguments())) {
@@ -313,55 +265,4 @@ fn arguments(operation: &Operation, kind: DecisionKind) -> Sealed {
         }
         (_, value) => Sealed { name: "arguments".into(), value },
     }
-}
-
-/// The document without its arguments, which are sealed once, beside it.
-#[derive(serde::Serialize)]
-struct Inputs<'a> {
-    principal: &'a carnet_core::PrincipalFacts,
-    verb: carnet_core::Verb,
-    target: &'a carnet_core::Target,
-    task: &'a Option<carnet_core::TaskFacts>,
-    approvals: &'a carnet_core::ApprovalFacts,
-    now: Timestamp,
-}
-
-/// What policy was asked of each hop, and its answer; nothing where nothing was handed on.
-fn hops(decision: &Decision) -> Value {
-    let hops = decision.hops.iter().map(|hop| {
-        json!({
-            "task": hop.task, "document": Inputs::of(&hop.document), "verdict": hop.verdict,
-            "permits": hop.permits,
-        })
-    });
-    let hops: Vec<Value> = hops.collect();
-    if hops.is_empty() { Value::Null } else { Value::Array(hops) }
-}
-
-impl<'a> Inputs<'a> {
-    fn of(document: &'a carnet_core::Document) -> Self {
-        let carnet_core::Document { principal, verb, target, task, approvals, now, .. } = document;
-        Self { principal, verb: *verb, target, task, approvals, now: *now }
-    }
-}
-
-fn entry(
-    kind: Kind,
-    id: &DecisionId,
-    at: Timestamp,
-    header: Map<String, Value>,
-    sealed: Vec<Sealed>,
-    subject: String,
-) -> Entry {
-    let id = id.to_string();
-    Entry { kind, id, at, header, sealed, subject, position: None, narrows: false }
-}
-
-/// Whose data key seals the values: the subject of the task, so that erasing a person reaches them.
-fn subject_of(snapshot: &Snapshot, caller: &Caller) -> String {
-    let task = snapshot.task(&caller.task);
-    task.map_or_else(
-        || Principal::Agent(caller.agent.clone()).to_string(),
-        |view| view.task.subject.to_string(),
-    )
 }

@@ -27,6 +27,7 @@
 mod canonical;
 mod committer;
 mod config;
+mod decision;
 mod disk;
 mod entry;
 mod error;
@@ -58,6 +59,7 @@ mod tiles;
 mod verify;
 
 pub use config::{LINGER_MAX, LedgerConfig, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+pub use decision::{caller_header, decision_entry, decision_subject, operation_entry};
 pub use disk::{Disk, DiskFile, Hold, RealDisk};
 pub use entry::{
     Entry, Kind, LEAF_BYTES_MAX, NAME_BYTES_MAX, OutboxPosition, SEALED_BYTES_MAX,

@@ -4,6 +4,11 @@
 use axum::http::Uri;
 use carnet_core::{Path, ResourceName};
 
+/// What a resource behind the MCP gateway is addressed by.
+pub(crate) const MCP: &str = "mcp";
+/// What a federation target is addressed by.
+pub(crate) const FEDERATION: &str = "federation";
+
 /// The configured issuer, read once.
 #[derive(Debug, Clone)]
 pub(crate) struct Issuer {
@@ -62,14 +67,21 @@ impl Issuer {
         plain.eq_ignore_ascii_case(&self.authority)
     }
 
-    /// The path and resource that `resource` addresses, where it is one of ours. Scheme and host
-    /// may be in upper case; everything else has one spelling.
+    /// The path and resource that `resource` addresses, where it is one of ours behind a gateway.
+    #[cfg(test)]
     pub(crate) fn target(&self, resource: &str) -> Option<(Path, ResourceName)> {
+        self.target_of(resource, MCP)
+    }
+
+    /// The path and resource that `resource` addresses, where it is one of ours that speaks
+    /// `protocol`. Scheme and host may be in upper case; everything else has one spelling.
+    pub(crate) fn target_of(&self, resource: &str, protocol: &str) -> Option<(Path, ResourceName)> {
         let (origin, rest) = resource.split_at_checked(self.text.len())?;
         if !origin.eq_ignore_ascii_case(&self.text) {
             return None;
         }
-        let (path, name) = rest.strip_prefix('/')?.split_once("/mcp/")?;
+        let (path, rest) = rest.strip_prefix('/')?.split_once('/')?;
+        let name = rest.strip_prefix(protocol)?.strip_prefix('/')?;
         Some((path.parse().ok()?, name.parse().ok()?))
     }
 }

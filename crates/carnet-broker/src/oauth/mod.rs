@@ -26,6 +26,7 @@ mod delegate;
 mod details;
 mod discovery;
 mod exchange;
+mod federate;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod form;

@@ -11,6 +11,9 @@ use serde_json::json;
 
 use crate::error::BrokerError;
 
+/// How long to wait before asking again for what a person must say yes to, in seconds.
+const PENDING_RETRY: HeaderValue = HeaderValue::from_static("5");
+
 /// The OAuth error codes used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -26,6 +29,7 @@ pub(crate) enum Kind {
     InvalidDetails,
     InvalidProof,
     NonceNeeded,
+    Pending,
     Unavailable,
     ServerError,
 }
@@ -65,6 +69,7 @@ impl Kind {
             Self::InvalidDetails => "invalid_authorization_details",
             Self::InvalidProof => "invalid_dpop_proof",
             Self::NonceNeeded => "use_dpop_nonce",
+            Self::Pending => "authorization_pending",
             Self::Unavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }
@@ -202,6 +207,9 @@ impl IntoResponse for Refusal {
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.kind == Kind::Pending {
+            headers.insert(header::RETRY_AFTER, PENDING_RETRY);
         }
         response
     }

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::oauth::exchange::{EXCHANGE_BYTES_MAX, TOKEN_EXCHANGE};
+use crate::oauth::federate;
 use crate::oauth::form::Form;
 use crate::oauth::prove::{Caller, Credential};
 use crate::oauth::refusal::{Kind, Refusal};
@@ -27,7 +28,7 @@ const FORM_BYTES_MAX: usize = 24 * 1024;
 /// Issues a token, or says why not.
 pub(crate) async fn issue(State(surface): State<Arc<Surface>>, request: Request) -> Response {
     let response = match surface.token(request).await {
-        Ok(body) => granted(body),
+        Ok(answer) => answer,
         Err(refusal) => refusal.into_response(),
     };
     with_nonce(&surface, response)
@@ -54,7 +55,7 @@ pub(crate) async fn authorize() -> Response {
 }
 
 impl Surface {
-    async fn token(&self, request: Request) -> Result<Value, Refusal> {
+    async fn token(&self, request: Request) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
         check_head(&parts.headers, parts.uri.query())?;
         let form = read_form(&parts.headers, body).await?;
@@ -63,7 +64,11 @@ impl Surface {
         let credential = Credential::read(&form)?;
         let caller = self.authenticate(&credential, form.get("client_id"), now)?;
         if form.get("grant_type") == Some(TOKEN_EXCHANGE) {
-            return self.exchange(&caller, &credential, &parts.headers, &form).await;
+            let exchanged = self.exchange(&caller, &credential, &parts.headers, &form).await;
+            return exchanged.map(granted);
+        }
+        if federate::is_asked(&form, &self.issuer) {
+            return self.federate(&caller, &credential, &parts.headers, &form).await;
         }
         let issued = self.issue_to(&caller, &credential, &parts.headers, &form).await;
         match &issued {
@@ -74,7 +79,7 @@ impl Surface {
                 tracing::info!(agent = %caller.id, code = refusal.code, "token refused");
             }
         }
-        issued.map(|issued| body_of(&issued))
+        issued.map(|issued| granted(body_of(&issued)))
     }
 
     async fn issue_to(

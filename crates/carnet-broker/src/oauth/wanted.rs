@@ -4,7 +4,7 @@ use carnet_core::{Path, ResourceName, TaskId};
 
 use crate::oauth::details::{self, Details};
 use crate::oauth::form::Form;
-use crate::oauth::issuer::Issuer;
+use crate::oauth::issuer::{Issuer, MCP};
 use crate::oauth::refusal::{Kind, NamedIn, Refusal};
 
 /// How a task is named in `scope`.
@@ -20,14 +20,21 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Reads what `form` asks for.
+    /// Reads what `form` asks for at the MCP gateway.
     pub(crate) fn read(form: &Form, issuer: &Issuer) -> Result<Self, Refusal> {
-        let (path, resource) = target(form, issuer)?;
+        Self::of(form, issuer, MCP)
+    }
+
+    /// Reads what `form` asks for of what speaks `protocol`.
+    pub(crate) fn of(form: &Form, issuer: &Issuer, protocol: &str) -> Result<Self, Refusal> {
+        let (path, resource) = target(form, issuer, protocol)?;
         let scoped = form.get("scope").map(scope).transpose()?;
         let detailed = form.get("authorization_details").map(Details::parse).transpose()?;
         let detailed = match detailed {
             None => None,
-            Some(details) if details.is_for(issuer, path, &resource) => Some(details.task),
+            Some(details) if details.is_for(issuer, path, &resource, protocol) => {
+                Some(details.task)
+            }
             Some(_) => return Err(details::refused()),
         };
         let (task, named_in) = match (detailed, scoped) {
@@ -45,25 +52,25 @@ impl Wanted {
 }
 
 impl Details {
-    fn is_for(&self, issuer: &Issuer, path: Path, resource: &ResourceName) -> bool {
+    fn is_for(&self, issuer: &Issuer, path: Path, resource: &ResourceName, protocol: &str) -> bool {
         let same_path = self.path.is_none_or(|said| said == path);
         let same_place = self.locations.as_ref().is_none_or(|locations| {
             let places: Option<Vec<_>> =
-                locations.iter().map(|place| issuer.target(place)).collect();
+                locations.iter().map(|place| issuer.target_of(place, protocol)).collect();
             matches!(places.as_deref(), Some([(said, name)]) if *said == path && name == resource)
         });
         same_path && same_place
     }
 }
 
-fn target(form: &Form, issuer: &Issuer) -> Result<(Path, ResourceName), Refusal> {
+fn target(form: &Form, issuer: &Issuer, protocol: &str) -> Result<(Path, ResourceName), Refusal> {
     let refused = |code, advice| Refusal::new(Kind::InvalidTarget, code, advice);
     if form.get("audience").is_some() {
         return Err(refused("target_as_audience", "name the target in resource, not in audience"));
     }
     match form.resources().as_slice() {
         [] => Err(refused("target_missing", "name the resource the token is for in resource")),
-        [one] => issuer.target(one).ok_or_else(|| {
+        [one] => issuer.target_of(one, protocol).ok_or_else(|| {
             let advice =
                 "the resource is none of this issuer's; see its protected resource metadata";
             refused("target_unknown", advice)

@@ -10,6 +10,7 @@ mod confinement;
 mod explain;
 mod failure;
 mod keys;
+mod leases;
 mod ledger;
 mod policy;
 pub mod registry;
@@ -79,6 +80,7 @@ fn router(desk: Desk) -> Router {
     Router::new()
         .merge(registry::routes())
         .merge(tasks::routes())
+        .merge(leases::routes())
         .merge(approvals::routes())
         .merge(policy::routes())
         .merge(keys::routes())

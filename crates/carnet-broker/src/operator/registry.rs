@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Desk, Failure, Offered, Operator};
 use crate::error::BrokerError;
+use crate::federation;
 use crate::registry::Review;
 
 pub(crate) fn routes() -> Router<Desk> {
@@ -93,8 +94,9 @@ async fn put_resource(
     desk.confinement.check(&resource)?;
     let name = resource.name.clone();
     desk.broker.put_resource(resource, &operator.0).await?;
-    let addresses = carnet_core::Path::ALL.map(|path| desk.broker.audience(path, &name));
-    let reviewed = desk.known(&name)?.operations.len();
+    let known = desk.known(&name)?;
+    let addresses = carnet_core::Path::ALL.map(|path| desk.broker.address(path, &known));
+    let reviewed = known.operations.len();
     Ok(Json(json!({ "addresses": addresses, "reviewed": reviewed })))
 }
 
@@ -123,11 +125,14 @@ async fn offers(
 ) -> Result<Json<Vec<Offer>>, Failure> {
     desk.authorize(&operator, Verb::RegistryRead)?;
     let resource = desk.known(&name)?;
-    let offered = desk.inspect.inspect(&resource).await.map_err(|problem| {
-        let message =
-            format!("{problem}; check that the server runs and the read credential works");
-        Failure::new(axum::http::StatusCode::BAD_GATEWAY, "upstream_failed", message)
-    })?;
+    let offered = match federation::offers(&resource) {
+        Some(offered) => offered,
+        None => desk.inspect.inspect(&resource).await.map_err(|problem| {
+            let message =
+                format!("{problem}; check that the server runs and the read credential works");
+            Failure::new(axum::http::StatusCode::BAD_GATEWAY, "upstream_failed", message)
+        })?,
+    };
     let offers = offered.into_iter().filter_map(|offered| compare(&resource, offered));
     Ok(Json(offers.collect()))
 }

@@ -124,7 +124,10 @@ async fn show(
     let above = desk.above(&task).await?;
     let below: Vec<Task> = desk.below(&id).await?;
     let grants = desk.grants_of(&id).await?;
-    Ok(Json(json!({ "task": task, "grants": grants, "above": above, "below": below })))
+    let leases = desk.leases_of(&id).await?;
+    Ok(Json(json!({
+        "task": task, "grants": grants, "above": above, "below": below, "leases": leases,
+    })))
 }
 
 async fn close(
@@ -135,7 +138,13 @@ async fn close(
 ) -> Result<Json<Value>, Failure> {
     let by = Principal::User(operator.0.clone());
     let done = desk.broker.close_task(&id, close.closure, &by).await?;
-    Ok(Json(json!({ "task": id, "instants": instants(&done) })))
+    let left = desk.broker.leases_out(Some(&id));
+    let mut instants = instants(&done);
+    if !left.is_empty() {
+        // Told when the last of them is over: `task show` then says when that was.
+        instants["complete"] = Value::Null;
+    }
+    Ok(Json(json!({ "task": id, "instants": instants, "leases": left })))
 }
 
 async fn grants(
@@ -182,7 +191,6 @@ pub(crate) fn instants(done: &Done) -> Value {
         "durable": done.revision.is_some(),
         "committed": done.committed_at,
         "effective": done.effective_at,
-        // Nothing is left at a target: this version hands out no leases.
         "complete": done.complete_at,
     })
 }

@@ -1,8 +1,8 @@
 //! Ending work: closing a task and everything below it, and setting and lifting locks.
 
 use carnet_core::{
-    ApprovalEvent, Closure, GrantEvent, Lock, LockEvent, LockId, LockState, LockTarget, Principal,
-    Task, TaskEvent, TaskId, TaskState, Timestamp, UserName,
+    ApprovalEvent, Closure, Grant, GrantEvent, Lock, LockEvent, LockId, LockState, LockTarget,
+    Principal, Task, TaskEvent, TaskId, TaskState, Timestamp, UserName,
 };
 use carnet_ledger::fault_point;
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
+use crate::work::lease;
 
 /// How many commits one closing may take: each does as much as fits in it.
 const STEPS_MAX: usize = 10_000;
@@ -23,8 +24,8 @@ impl Broker {
     /// Closes a task and every task below it. A brake: no policy can disable it.
     ///
     /// Nothing in it is permitted once the first commit is in force; what does not fit in that one is
-    /// taken back in further ones, and the task is closing until then. This version hands out no
-    /// leases, so nothing is left at a target once the live connections are closed.
+    /// taken back in further ones, and the task is closing until then. It stays closing for as long as a
+    /// lease of it is out at a target that takes nothing back.
     pub async fn close_task(
         &self,
         id: &TaskId,
@@ -176,23 +177,44 @@ fn close_one(
         let (approval, effects) = (**approval).clone().apply(ApprovalEvent::Cancel, now)?;
         draft.transition(Item::Approval(Box::new(approval)), &effects, json!({ "task": id }))?;
     }
-    if !draft.has_room() {
+    if !lease::revoke_of(state, draft, id, now)? || !draft.has_room() {
         return Ok(false);
     }
-    end(draft, view.task.clone(), closure, now)?;
+    end(draft, view.task.clone(), closure, state.has_leases_out(id, now), now)?;
     Ok(true)
 }
 
+/// Whether the task is closing and nothing is left to do about it but to wait for a lease.
+pub(crate) fn is_waiting(state: &State, id: &TaskId, now: Timestamp) -> bool {
+    state.has_leases_out(id, now)
+        && state.subtree(id).iter().all(|id| {
+            let Some(view) = state.snapshot.tasks.get(id) else { return true };
+            let is_revocable = |grant: &Grant| grant.clone().apply(GrantEvent::Revoke, now).is_ok();
+            matches!(view.task.state, TaskState::Closing { .. })
+                && !view.grants.iter().any(is_revocable)
+                && state.asked_of(id).next().is_none()
+                && !state.leases_of(id).any(|it| lease::is_to_revoke(it))
+        })
+}
+
+/// Ends a task, as far as it can be: one with a lease out, or above one that has, is closing until
+/// that is over.
 fn end(
     draft: &mut Draft<'_>,
     task: Task,
     closure: Closure,
+    waits: bool,
     now: Timestamp,
 ) -> Result<(), BrokerError> {
     let (task, closing) = match task.state {
+        TaskState::Closing { .. } if waits => return Ok(()),
         TaskState::Closing { .. } => (task, Vec::new()),
         _ => task.apply(TaskEvent::Close(closure), now)?,
     };
+    if waits {
+        let details = json!({ "closure": closure.as_str(), "agent": task.agent });
+        return draft.transition(Item::Task(task), &closing, details);
+    }
     let closure = match &task.state {
         TaskState::Closing { closure, .. } => *closure,
         _ => closure,

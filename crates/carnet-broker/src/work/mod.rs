@@ -5,6 +5,10 @@ pub(crate) mod ask;
 pub(crate) mod close;
 mod delegate;
 mod exchange;
+mod federate;
+mod federation_claims;
+mod intended;
+pub(crate) mod lease;
 pub(crate) mod open;
 mod opening;
 pub(crate) mod plan;
@@ -17,6 +21,7 @@ pub(crate) mod turned_down;
 
 pub use ask::AskUse;
 pub use delegate::DelegateTask;
+pub use federate::{Federated, FederationRequest, FederationToken};
 pub use open::OpenTask;
 pub use reserve::Reserve;
 pub use token::{DETAILS_TYPE, IssuedToken, TokenRequest};

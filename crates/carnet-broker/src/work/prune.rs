@@ -12,9 +12,9 @@ const HISTORY_S: i64 = 7 * 24 * 60 * 60;
 const REMOVED_MAX: usize = 200;
 
 impl Broker {
-    /// Removes tasks, grants and approvals that are long over. Their names tell when they were made.
+    /// Removes tasks, grants, approvals and leases that are long over. Their names tell when they were made.
     pub(crate) async fn prune(&self) -> Result<(), BrokerError> {
-        for kind in [Kind::Task, Kind::Grant, Kind::Approval] {
+        for kind in [Kind::Task, Kind::Grant, Kind::Approval, Kind::Lease] {
             while self.prune_some(kind).await? {}
         }
         Ok(())

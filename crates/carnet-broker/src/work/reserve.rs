@@ -147,7 +147,7 @@ fn refused(detail: impl Into<String>) -> BrokerError {
     BrokerError::refused(Reason::ReservationRefused, detail)
 }
 
-fn take(
+pub(super) fn take(
     state: &State,
     draft: &mut Draft<'_>,
     reserve: &Reserve,
@@ -214,7 +214,7 @@ fn mark(
 }
 
 /// Gives back what an operation took that was never forwarded. What is gone with its task is gone.
-fn give_back(
+pub(super) fn give_back(
     state: &State,
     draft: &mut Draft<'_>,
     held: &Reservation,

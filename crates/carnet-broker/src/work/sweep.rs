@@ -17,8 +17,8 @@ use crate::item::Item;
 use crate::keys;
 use crate::state::State;
 use crate::transact::Made;
-use crate::work::close::close_below;
-use crate::work::revoke;
+use crate::work::close::{close_below, is_waiting};
+use crate::work::{lease, revoke};
 
 /// How often time is looked at.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -97,8 +97,12 @@ impl Broker {
         let (by, mut left) = (carnet()?, true);
         while left {
             // It takes nothing that is not taken already: it need not wait for its records.
-            let (more, made) =
-                self.commit(&by, |state, draft, _| forget_reservations(state, draft)).await?;
+            let (more, made) = self
+                .commit(&by, |state, draft, now| {
+                    let more = forget_reservations(state, draft)?;
+                    Ok(lease::abandon(state, draft, now)? || more)
+                })
+                .await?;
             if let Made::Stored { committed, .. } = made {
                 self.settle_in(committed.revision).await?;
             }
@@ -130,7 +134,10 @@ pub(crate) fn carnet() -> Result<Principal, BrokerError> {
 
 /// Ends as much of what is past its time as fits in one commit, and tells whether that was all.
 fn sweep_some(state: &State, draft: &mut Draft<'_>, now: Timestamp) -> Result<bool, BrokerError> {
-    if !keys::sweep(state, draft, now) || !revoke::sweep(state, draft, now) {
+    let is_swept = keys::sweep(state, draft, now)
+        && revoke::sweep(state, draft, now)
+        && lease::sweep(state, draft, now)?;
+    if !is_swept {
         return Ok(false);
     }
     let ending = ending(state, now);
@@ -165,7 +172,9 @@ fn closure_of(state: &State, id: &TaskId) -> Closure {
 }
 
 fn has_overdue(state: &State, now: Timestamp) -> bool {
-    if keys::spent(&state.keys, now).next().is_some() || revoke::spent(state, now).next().is_some()
+    if keys::spent(&state.keys, now).next().is_some()
+        || revoke::spent(state, now).next().is_some()
+        || state.leases.values().any(|it| lease::is_overdue(it, now))
     {
         return true;
     }
@@ -190,7 +199,11 @@ fn ending(state: &State, now: Timestamp) -> BTreeSet<TaskId> {
             || matches!(task.state, TaskState::Closing { .. })
             || state.snapshot.is_opening_revoked(task)
     };
-    let tops = state.snapshot.tasks.values().filter(|view| is_ending(&view.task));
+    let tops = state
+        .snapshot
+        .tasks
+        .values()
+        .filter(|view| is_ending(&view.task) && !is_waiting(state, &view.task.id, now));
     tops.flat_map(|view| state.subtree(&view.task.id)).collect()
 }
 

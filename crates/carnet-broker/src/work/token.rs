@@ -3,7 +3,8 @@
 
 use carnet_core::{
     Agent, AgentName, Caller, Digest, Instance, InstanceId, LockTarget, Now, Owner, Path,
-    Principal, Reason, ResourceName, Snapshot, TaskId, Timestamp, View, check_caller, reachable,
+    Principal, Reason, ResourceName, Snapshot, TaskId, Timestamp, Transport, View, check_caller,
+    reachable,
 };
 use carnet_identity::{AccessClaims, Act, Confirmation, SpiffeId, Thumbprint, mint_access};
 use carnet_store::{Key, Kind};
@@ -95,6 +96,7 @@ impl Broker {
         };
         let (view, now) = (self.view(), self.now());
         let deadline = check_task(&view, request, &task, &instance, now)?;
+        check_has_gateway(&view.snapshot, request)?;
         let claims = self.claims(request, &view, &task, instance, deadline, now.wall)?;
         let key = self.signing_key(KeyPurpose::AccessToken)?;
         let token =
@@ -158,7 +160,7 @@ impl Broker {
     }
 
     /// The agent's open standing task, opened from its standing intent where there is none.
-    async fn standing_task(&self, agent: &Agent) -> Result<TaskId, BrokerError> {
+    pub(super) async fn standing_task(&self, agent: &Agent) -> Result<TaskId, BrokerError> {
         // One at a time: two first calls are one standing task.
         let _lane = self.lanes.enter(&("standing", &agent.name)).await;
         let now = self.now().wall;
@@ -258,7 +260,7 @@ impl Broker {
 
 /// Who acts, the present actor outermost, up to whom it is all for (RFC 8693 section 4.1). Who acts
 /// for nobody else is not named twice.
-fn act_of(sub: &str, actors: impl DoubleEndedIterator<Item = String>) -> Option<Act> {
+pub(super) fn act_of(sub: &str, actors: impl DoubleEndedIterator<Item = String>) -> Option<Act> {
     let mut from_the_root = actors.rev().peekable();
     from_the_root.next_if(|root| root == sub);
     from_the_root.fold(None, |act, sub| Some(Act { sub, iss: None, act: act.map(Box::new) }))
@@ -310,7 +312,7 @@ fn check_copies(snapshot: &Snapshot, agent: &AgentName) -> Result<(), BrokerErro
 
 /// Whether a call with the token could be live at all, and can reach anything there. Tells the
 /// task's deadline. A task of another agent is none that the asker may know of.
-fn check_task(
+pub(super) fn check_task(
     view: &View,
     request: &TokenRequest,
     task: &TaskId,
@@ -350,6 +352,15 @@ fn check_task(
         return Err(BrokerError::refused(Reason::NotCovered, detail));
     }
     Ok(held.task.deadline)
+}
+
+/// A federation target has no gateway: what is good there is asked for under its own address.
+fn check_has_gateway(snapshot: &Snapshot, request: &TokenRequest) -> Result<(), BrokerError> {
+    let resource = snapshot.resource(&request.resource);
+    let is_target =
+        resource.is_some_and(|known| matches!(known.upstream.transport, Transport::Federation(_)));
+    let detail = format!("{} is a federation target: see docs/federation.md", request.resource);
+    if is_target { Err(BrokerError::refused(Reason::NotCovered, detail)) } else { Ok(()) }
 }
 
 /// The running copy of `agent` that was seen first, where there is no room for another.

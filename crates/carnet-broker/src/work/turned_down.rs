@@ -40,7 +40,7 @@ struct Told {
 impl TurnedDown {
     /// How many refusals of `agent` the record made now stands for, this one among them; none
     /// where one was made a moment ago.
-    fn due(&self, agent: &AgentName, now: Monotonic) -> Option<u64> {
+    pub(crate) fn due(&self, agent: &AgentName, now: Monotonic) -> Option<u64> {
         let mut by_agent = lock(&self.by_agent);
         by_agent.retain(|_, told| told.since > 0 || now.us() < told.at_us + TOLD_EVERY_US);
         match by_agent.get_mut(agent) {
@@ -79,7 +79,12 @@ impl Broker {
             position: None,
             narrows: false,
         };
-        let append = self.ledger.append_behind(&entry);
+        self.write_behind(&entry);
+    }
+
+    /// Writes without waiting. A record that fails is logged; the ledger then refuses permits itself.
+    pub(crate) fn write_behind(&self, entry: &Entry) {
+        let append = self.ledger.append_behind(entry);
         tokio::spawn(async move {
             if let Err(error) = append.await {
                 tracing::error!(%error, "a refusal could not be recorded");

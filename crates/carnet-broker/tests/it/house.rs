@@ -44,7 +44,7 @@ pub(crate) const PERMIT: &str = r#"
 pub(crate) const DELEGATE: &str = r#"
 @id("desk-agent-hands-on") permit(principal == Carnet::Agent::"desk-agent", action == Carnet::Action::"task.delegate", resource in Carnet::Resource::"desk");
 "#;
-const ASK: &str = r#"
+pub(crate) const ASK: &str = r#"
 @id("send-asks") @approvers("team:finance") @threshold("1") @timeout_s("900")
 forbid(principal is Carnet::Agent, action == Carnet::Action::"mcp.write", resource == Carnet::Operation::"desk.tool.send");
 @id("wire-asks") @approvers("team:finance") @threshold("2") @timeout_s("900")

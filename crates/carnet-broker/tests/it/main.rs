@@ -3,6 +3,7 @@
 mod approving;
 mod brakes;
 mod delegating;
+mod federating;
 mod forgetful;
 mod gate;
 mod house;

@@ -7,11 +7,13 @@ mod connect;
 mod delegation;
 mod exit;
 mod explain;
+mod federation;
 mod glob;
 mod grant;
 mod initialise;
 mod intent_file;
 mod key;
+mod lease;
 mod ledger;
 mod lock;
 mod policy;
@@ -86,6 +88,8 @@ enum Command {
     Deny(approval::Deny),
     #[command(subcommand)]
     Grant(grant::GrantCommand),
+    #[command(subcommand)]
+    Lease(lease::LeaseCommand),
     Lock(lock::SetLock),
     Unlock(lock::Unlock),
     #[command(subcommand)]
@@ -182,6 +186,7 @@ impl Command {
             Self::Approve(approve) => approve.run(session).await,
             Self::Deny(deny) => deny.run(session).await,
             Self::Grant(grant) => grant.run(session).await,
+            Self::Lease(lease) => lease.run(session).await,
             Self::Lock(lock) => lock.run(session).await,
             Self::Unlock(unlock) => unlock.run(session).await,
             Self::Policy(policy) => policy.run(session).await,

@@ -10,7 +10,7 @@ use carnet_core::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Session, exit, review, transport};
+use super::{Session, exit, federation, review, transport};
 use crate::client::segment;
 use crate::output::{Output, fields};
 use crate::shown::escaped;
@@ -30,17 +30,19 @@ pub(crate) enum ResourceCommand {
 #[command(after_help = "\
 Examples:
   carnet resource add desk --url https://desk.example.com/mcp --label task-read --read-credential file:/run/secrets/desk-read --write-credential file:/run/secrets/desk-write
+  carnet resource add aws --federation sts.amazonaws.com --aws-tags --ttl-s 120 --session-s 900
   carnet resource add files --stdio --run-as 1002 --read-credential env:FILES_TOKEN=TOKEN -- files-server --quiet
 
 Each path has its own credential. Where two share one, or there is none, the resource is labelled
 `unsplit`, which policy sees. A secret itself is never given here: only where it is. A changed
-address or command loses its reviews.")]
+address or command loses its reviews. With --federation the resource is what trusts Carnet as an OIDC
+issuer; see docs/federation.md.")]
 pub(crate) struct Add {
     /// Its name
     #[arg(value_name = "NAME")]
     name: ResourceName,
     /// The MCP endpoint, over Streamable HTTP
-    #[arg(long, value_name = "URL", conflicts_with = "stdio", required_unless_present = "stdio")]
+    #[arg(long, value_name = "URL", conflicts_with = "stdio", conflicts_with = "stdio", required_unless_present_any = ["stdio", "federation"])]
     url: Option<String>,
     /// A child process that speaks MCP; its command stands behind `--`
     #[arg(long, requires = "command")]
@@ -48,6 +50,8 @@ pub(crate) struct Add {
     /// The user and group of --stdio, by number: one of its own, that nothing else runs as
     #[arg(long, value_name = "UID[:GID]", value_parser = transport::run_as, requires = "stdio")]
     run_as: Option<RunAs>,
+    #[command(flatten)]
+    federation: federation::Federation,
     /// Where it lives; policy may keep agents of one environment out of another
     #[arg(long, value_name = "WORD", default_value = "development")]
     environment: String,
@@ -125,9 +129,10 @@ impl Add {
     }
 
     fn resource(self) -> anyhow::Result<Resource> {
-        let transport = match &self.url {
-            Some(url) => transport::http(url)?,
-            None => transport::stdio(&self.command, self.run_as)?,
+        let transport = match (self.federation.target(), &self.url) {
+            (Some(target), _) => Transport::Federation(target),
+            (None, Some(url)) => transport::http(url)?,
+            (None, None) => transport::stdio(&self.command, self.run_as)?,
         };
         let given = [
             (Path::Read, self.read_credential),
@@ -138,7 +143,12 @@ impl Add {
             given.into_iter().filter_map(|(path, secret)| Some((path, secret?))).collect();
         transport::check_variables(&transport, &credentials)?;
         let mut labels: BTreeSet<String> = self.labels.into_iter().collect();
-        if transport::is_unsplit(&credentials) {
+        let is_unsplit = match &transport {
+            // Its tokens are its credentials: `sub` tells their paths apart, or only what it looks at.
+            Transport::Federation(target) => !target.subject_per_path,
+            _ => transport::is_unsplit(&credentials),
+        };
+        if is_unsplit {
             labels.insert(transport::UNSPLIT.to_owned());
         }
         Ok(Resource {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use carnet_core::{AgentName, Closure, Grant, Task, TaskId, TaskState, Timestamp, UserName};
+use carnet_core::{AgentName, Closure, Grant, Lease, Task, TaskId, TaskState, Timestamp, UserName};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Session, delegation, exit, grant, intent_file};
+use super::{Session, delegation, exit, grant, intent_file, lease};
 use crate::client::segment;
 use crate::output::{Output, Tone, fields};
 use crate::shown::{escaped, now, span, time, time_us};
@@ -145,11 +145,17 @@ impl Show {
         let answer: Value = session.client()?.get(&path).await?;
         let task: Task = serde_json::from_value(answer.get("task").cloned().unwrap_or_default())?;
         let grants: Vec<Grant> = member(&answer, "grants").unwrap_or_default();
+        let leases: Vec<Lease> = member(&answer, "leases").unwrap_or_default();
         let relatives = |name| member::<Vec<Task>>(&answer, name).unwrap_or_default();
         let (above, below) = (relatives("above"), relatives("below"));
         session.output.print(&answer, || {
             let about = about(session.output, &task, &above, &below);
-            format!("{about}\n{}", grant::table(session.output, &grants))
+            let grants = grant::table(session.output, &grants);
+            let leases = match leases.is_empty() {
+                true => String::new(),
+                false => format!("\n\n{}", lease::table(session.output, &leases)),
+            };
+            format!("{about}\n{grants}{leases}")
         })?;
         exit::done()
     }
@@ -240,7 +246,10 @@ impl Close {
         let path = format!("/v1/tasks/{}/close", segment(self.id.as_str()));
         let answer: Value = session.client()?.post(&path, &json!({ "closure": closure })).await?;
         session.output.print(&answer, || {
-            format!("closed {} ({})\n{}", self.id, closure.as_str(), instants(&answer))
+            let leases: Vec<Lease> = member(&answer, "leases").unwrap_or_default();
+            let word = if leases.is_empty() { "closed" } else { "closing" };
+            let (instants, left) = (instants(&answer), lease::left(&leases));
+            format!("{word} {} ({})\n{instants}{left}", self.id, closure.as_str())
         })?;
         exit::done()
     }

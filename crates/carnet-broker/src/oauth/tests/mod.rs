@@ -6,6 +6,7 @@ mod documents;
 // One case a line.
 #[rustfmt::skip]
 mod exchange;
+mod federation;
 mod grants;
 mod introspection;
 mod loopback;

@@ -79,6 +79,7 @@ impl Candidate {
             "tool" => OperationKind::Tool,
             "resource" => OperationKind::Resource,
             "prompt" => OperationKind::Prompt,
+            "federation" => OperationKind::Federation,
             _ => OperationKind::Method,
         };
         Some(Self {
