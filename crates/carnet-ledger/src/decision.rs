@@ -2,7 +2,7 @@
 //! it, reads one form.
 
 use carnet_core::{
-    Caller, Decision, DecisionId, Document, Operation, Principal, Snapshot, Timestamp,
+    Caller, Decision, DecisionId, DecisionKind, Document, Operation, Principal, Snapshot, Timestamp,
 };
 use serde_json::{Map, Value, json};
 

@@ -3,8 +3,8 @@
 mod attacks;
 mod confusion;
 mod corpus;
-mod federation;
 mod delegation;
+mod federation;
 mod flips;
 mod foreign;
 mod forge;
