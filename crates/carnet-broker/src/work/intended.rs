@@ -46,6 +46,7 @@ impl Broker {
             task: caller.task.clone(),
             charges: permit.cover().charges.clone(),
             counts_call: decision.counts_calls,
+            marks: decision.marks.then(|| caller.instance.clone()),
             entry,
         };
         let id = ReservationId::from_bits(fresh_bits());

@@ -46,9 +46,6 @@ impl Broker {
         let lane = self.lanes.enter(&Some(&reserve.task)).await;
         let made = self.commit(&by, |state, draft, now| {
             take(state, draft, &reserve, now)?;
-            if let Some(copy) = &reserve.marks {
-                mark(state, draft, &reserve, copy, now)?;
-            }
             draft.put(Item::Reservation(Reservation {
                 id: id.clone(),
                 decision: reserve.decision.clone(),
@@ -181,7 +178,10 @@ pub(super) fn take(
         let (grant, _) = grant.clone().apply(event, now).map_err(spent)?;
         draft.put(Item::Grant(grant))?;
     }
-    Ok(())
+    match &reserve.marks {
+        Some(copy) => mark(state, draft, reserve, copy, now),
+        None => Ok(()),
+    }
 }
 
 /// Marks the copy and the tree of the task: what is read next may come from anybody. It is not taken

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use carnet_identity::{
     DpopKey, ExpectedForeign, ForeignKind, KeySet, KeyUse, SigningKey, TokenCache, TrustBundles,
-    verify_access, verify_client_assertion, verify_dpop, verify_foreign, verify_svid,
+    verify_access, verify_client_assertion, verify_delegation, verify_dpop, verify_foreign,
+    verify_svid,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -37,10 +38,13 @@ enum Place {
     Grant,
     /// What is pushed to us.
     Events,
+    /// `subject_token` where what was handed on is redeemed.
+    Redeem,
 }
 
 use Place::{
-    ClientAssertion, Events, Gateway, Grant, Login, Proof, SvidAssertion, ValidateSvid, Workload,
+    ClientAssertion, Events, Gateway, Grant, Login, Proof, Redeem, SvidAssertion, ValidateSvid,
+    Workload,
 };
 
 /// Who signs.
@@ -51,10 +55,17 @@ enum Signer {
     Instance,
     Stranger,
     Client,
+    Delegation,
 }
 
-const SIGNERS: [Signer; 5] =
-    [Signer::Access, Signer::Svid, Signer::Instance, Signer::Stranger, Signer::Client];
+const SIGNERS: [Signer; 6] = [
+    Signer::Access,
+    Signer::Svid,
+    Signer::Instance,
+    Signer::Stranger,
+    Signer::Client,
+    Signer::Delegation,
+];
 
 /// A kind of token: its `typ`, what a good one says, who signs it, where it is accepted.
 struct Kind {
@@ -71,6 +82,8 @@ fn of_use(key_use: KeyUse) -> &'static [&'static str] {
         KeyUse::AccessToken => &["access token"],
         KeyUse::JwtSvid => &["JWT-SVID", "JWT-SVID for us"],
         KeyUse::DpopProof => &["proof"],
+        KeyUse::Delegation => &["delegation token"],
+        KeyUse::Federation => &["federation token"],
         KeyUse::Foreign => &["workload token", "client assertion", "ID token", "ID-JAG", "event"],
     }
 }
@@ -122,8 +135,14 @@ fn kinds() -> Vec<Kind> {
         foreign("ID token", ForeignKind::IdToken, &[Login]),
         foreign("ID-JAG", ForeignKind::IdJag, &[Grant]),
         foreign("event", ForeignKind::SecurityEvent, &[Events]),
+        kind(
+            "delegation token",
+            Some("carnet-delegation+jwt"),
+            delegation,
+            Signer::Delegation,
+            &[Redeem],
+        ),
         // Not for any place here.
-        kind("delegation token", Some("carnet-delegation+jwt"), delegation, Signer::Access, &[]),
         kind(
             "federation token",
             Some("JWT"),
@@ -196,11 +215,17 @@ fn kinds() -> Vec<Kind> {
 const ELSEWHERE: &str = "https://other.example";
 
 /// One key for each signer.
-struct Keys([SigningKey; 5]);
+struct Keys([SigningKey; 6]);
 
 impl Keys {
-    const USES: [KeyUse; 5] =
-        [KeyUse::AccessToken, KeyUse::JwtSvid, KeyUse::DpopProof, KeyUse::Foreign, KeyUse::Foreign];
+    const USES: [KeyUse; 6] = [
+        KeyUse::AccessToken,
+        KeyUse::JwtSvid,
+        KeyUse::DpopProof,
+        KeyUse::Foreign,
+        KeyUse::Foreign,
+        KeyUse::Delegation,
+    ];
 
     fn apart() -> Self {
         Self(Self::USES.map(|key_use| SigningKey::generate(key_use).unwrap()))
@@ -250,8 +275,12 @@ impl Keys {
     /// issuer's.
     fn accepted(&self, token: &str) -> Vec<Place> {
         let domain = trust_domain();
-        let [access, svid] = [[Signer::Access, Signer::Svid], [Signer::Svid, Signer::Access]]
-            .map(|signers| self.set(&signers));
+        let [access, svid, delegation] = [
+            [Signer::Access, Signer::Svid, Signer::Delegation],
+            [Signer::Svid, Signer::Access, Signer::Delegation],
+            [Signer::Delegation, Signer::Access, Signer::Svid],
+        ]
+        .map(|signers| self.set(&signers));
         let bundles = TrustBundles::from([(domain.clone(), svid.clone())]);
         let foreign = |kind, issuer, audience, signer| {
             let expected = ExpectedForeign { kind, issuer, audience };
@@ -271,6 +300,7 @@ impl Keys {
             (Login, foreign(ForeignKind::IdToken, STRANGER, OWN, stranger)),
             (Grant, foreign(ForeignKind::IdJag, STRANGER, ISSUER, stranger)),
             (Events, foreign(ForeignKind::SecurityEvent, STRANGER, ISSUER, stranger)),
+            (Redeem, verify_delegation(token, &delegation, ISSUER, NOW).is_ok()),
         ];
         answers.into_iter().filter(|(_, yes)| *yes).map(|(place, _)| place).collect()
     }
@@ -314,7 +344,7 @@ fn every_kind_and_every_place_has_its_row() {
         assert!(names.contains(name), "no row for the {name}");
     }
     let places: BTreeSet<Place> = kinds.iter().flat_map(|kind| kind.belongs).copied().collect();
-    assert_eq!(places.len(), 9, "each place accepts something, or its row tests nothing");
+    assert_eq!(places.len(), 10, "each place accepts something, or its row tests nothing");
 }
 
 /// Whoever adds a kind of token gives it a row with a place: the types readers know are looked up

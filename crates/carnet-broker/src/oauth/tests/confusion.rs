@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use super::exchange::{JWT, Pair};
 use super::{Ask, BEARER_GRANT, BEARER_TYPE, Bench, TOKEN_ENDPOINT, delegation, fresh};
 use crate::keys::KeyPurpose;
 use crate::oauth::fixture::ISSUER;
@@ -45,19 +46,26 @@ enum Place {
     Proof,
     DelegationAssertion,
     DelegationProof,
+    HandOnSubject,
+    RedeemSubject,
+    RedeemActor,
 }
 
-const PLACES: [Place; 6] = [
+const PLACES: [Place; 9] = [
     Place::ClientAssertion,
     Place::BearerAssertion,
     Place::Grant,
     Place::Proof,
     Place::DelegationAssertion,
     Place::DelegationProof,
+    Place::HandOnSubject,
+    Place::RedeemSubject,
+    Place::RedeemActor,
 ];
 
 impl Place {
-    fn ask(self, bench: &Bench, parent: &carnet_core::TaskId, token: &str) -> Ask {
+    fn ask(self, pair: &Pair, handed_on: &str, token: &str) -> Ask {
+        let (bench, parent) = (&pair.bench, &pair.parent);
         let good = bench.good();
         match self {
             Self::ClientAssertion => good.set("client_assertion", token),
@@ -74,6 +82,11 @@ impl Place {
                 delegation::good(bench, parent).set("client_assertion", token)
             }
             Self::DelegationProof => delegation::good(bench, parent).header("dpop", token),
+            Self::HandOnSubject => pair.hand_on().set("subject_token", token),
+            Self::RedeemSubject => pair.redeem(token),
+            Self::RedeemActor => {
+                pair.redeem(handed_on).set("actor_token", token).set("actor_token_type", JWT)
+            }
         }
     }
 
@@ -85,6 +98,7 @@ impl Place {
     fn error(self) -> &'static str {
         match self {
             Self::Grant => "invalid_grant",
+            Self::HandOnSubject | Self::RedeemSubject | Self::RedeemActor => "invalid_request",
             _ if self.is_for_proofs() => "invalid_dpop_proof",
             _ => "invalid_client",
         }
@@ -111,7 +125,9 @@ struct Signer {
 fn signers(bench: &Bench) -> Vec<Signer> {
     let pair =
         |pkcs8: &[u8]| EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).unwrap();
-    let ours = KeyPurpose::ALL.into_iter().map(|purpose| {
+    // Federation keys are of another algorithm, which no place takes.
+    let es256 = KeyPurpose::ALL.into_iter().filter(|it| *it != KeyPurpose::Federation);
+    let ours = es256.map(|purpose| {
         let key = bench.house.broker.signing_key(purpose).unwrap();
         let pkcs8 = key.to_pkcs8().unwrap();
         let (name, kid) = (purpose.to_string(), key.kid().to_owned());
@@ -154,22 +170,25 @@ fn token(bench: &Bench, typ: Option<&str>, signer: &Signer, url: &str) -> String
 
 /// Whether a token of type `typ` by `signer` is what `place` is for.
 fn belongs(typ: Option<&str>, signer: &str, place: Place) -> bool {
-    match place.is_for_proofs() {
-        true => (typ, signer) == (Some("dpop+jwt"), "instance"),
-        false => signer == "jwt-svid" && matches!(typ, None | Some("JWT")),
+    match place {
+        _ if place.is_for_proofs() => (typ, signer) == (Some("dpop+jwt"), "instance"),
+        // What these take says more than all the others ask for.
+        Place::HandOnSubject | Place::RedeemSubject | Place::RedeemActor => false,
+        _ => signer == "jwt-svid" && matches!(typ, None | Some("JWT")),
     }
 }
 
 #[tokio::test]
 async fn every_kind_of_token_is_refused_at_every_endpoint_it_is_not_for() {
-    let bench = Bench::new().await;
-    let parent = bench.house.open_task("desk-agent").await;
+    let pair = Pair::new().await;
+    let (handed_on, _) = pair.handed_on().await;
+    let bench = &pair.bench;
     let (mut taken, mut refused) = (0, 0);
-    for signer in signers(&bench) {
+    for signer in signers(bench) {
         for typ in TYPES {
             for place in PLACES {
-                let token = token(&bench, typ, &signer, &place.url());
-                let answer = bench.send(place.ask(&bench, &parent, &token)).await;
+                let token = token(bench, typ, &signer, &place.url());
+                let answer = bench.send(place.ask(&pair, &handed_on, &token)).await;
                 let what = format!("{typ:?} by {} at {place:?}: {}", signer.name, answer.text);
                 if belongs(typ, &signer.name, place) {
                     assert!(answer.status.is_success(), "{what}");
@@ -184,23 +203,28 @@ async fn every_kind_of_token_is_refused_at_every_endpoint_it_is_not_for() {
         }
     }
     assert_eq!(taken, 2 * 4 + 2, "what belongs is taken, or nothing was shown");
-    assert!(refused >= 3 * 17 * 6 - taken);
+    assert!(refused >= 4 * 17 * 9 - taken);
 }
 
 #[tokio::test]
-async fn a_token_of_ours_opens_nothing_but_its_gateway() {
-    let bench = Bench::new().await;
-    let parent = bench.house.open_task("desk-agent").await;
+async fn a_token_of_ours_opens_nothing_but_its_own_place() {
+    let pair = Pair::new().await;
+    let (handed_on, _) = pair.handed_on().await;
+    let bench = &pair.bench;
     let answer = bench.send(bench.good()).await.json();
     let access = answer["access_token"].as_str().unwrap();
-    for place in PLACES {
-        let refused = bench.send(place.ask(&bench, &parent, access)).await;
-        assert_eq!(refused.refusal().0, place.error(), "{place:?}");
-    }
     let (svid, proof) = (bench.svid("desk-agent"), bench.proof());
     for place in PLACES {
-        let other = if place.is_for_proofs() { &svid } else { &proof };
-        let refused = bench.send(place.ask(&bench, &parent, other)).await;
-        assert_eq!(refused.refusal().0, place.error(), "swapped at {place:?}");
+        let others: Vec<&str> = match place {
+            Place::HandOnSubject => vec![&svid, &proof, &handed_on],
+            Place::RedeemSubject => vec![&svid, &proof, access],
+            Place::RedeemActor => vec![&svid, &proof, access, &handed_on],
+            _ if place.is_for_proofs() => vec![&svid, access, &handed_on],
+            _ => vec![&proof, access, &handed_on],
+        };
+        for other in others {
+            let refused = bench.send(place.ask(&pair, &handed_on, other)).await;
+            assert_eq!(refused.refusal().0, place.error(), "{place:?}: {}", refused.text);
+        }
     }
 }
