@@ -137,7 +137,7 @@ async fn a_federation_token_is_decided_recorded_and_counted_like_any_operation()
     assert_eq!(leaves[outcome].id(), lease.decision.as_str());
     assert_eq!(leaves[outcome].header()["outcome"], "done");
     // Its one use is spent.
-    assert_eq!(reason(federate(&house, &task).await), Reason::GrantSpent);
+    assert_eq!(reason(federate(&house, &task).await), Reason::NotCovered);
     assert_eq!(stored(&house).await.len(), 1);
     house.stop().await.verify_ledger();
 }
@@ -278,7 +278,7 @@ async fn a_crash_between_the_intention_and_the_token_leaves_no_credential_that_n
     assert_eq!(house.count(lease.id.as_str(), "never_issued"), 1);
     assert_eq!(house.count(lease.id.as_str(), "active"), 0);
     // What it took stays spent: nobody can say that it was not used.
-    assert_eq!(reason(federate(&house, &task).await), Reason::GrantSpent);
+    assert_eq!(reason(federate(&house, &task).await), Reason::NotCovered);
 }
 
 #[tokio::test(flavor = "multi_thread")]
