@@ -56,6 +56,11 @@ impl World {
         }
     }
 
+    /// What a good access token says, as JSON.
+    pub(crate) fn payload(&self) -> Value {
+        serde_json::to_value(self.claims()).unwrap()
+    }
+
     pub(crate) fn access_header(&self) -> Value {
         json!({ "alg": "ES256", "kid": self.access.kid(), "typ": "at+jwt" })
     }

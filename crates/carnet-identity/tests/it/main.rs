@@ -1,6 +1,7 @@
 //! What the world may try with tokens, and what stops it.
 
-mod attacks;
+mod cases;
+mod checklist;
 mod confusion;
 mod corpus;
 mod delegation;
@@ -12,5 +13,7 @@ mod golden;
 mod interop;
 mod keys;
 mod proofs;
+mod serialisations;
+mod signatures;
 mod stranger;
 mod tokens;
