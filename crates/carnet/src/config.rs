@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use carnet_broker::oauth::OAuthOptions;
 use carnet_core::{Login, User, UserName};
 use carnet_identity::TrustDomain;
 use schemars::JsonSchema;
@@ -28,6 +29,9 @@ pub(crate) struct Config {
     /// The built-in trust domain.
     #[serde(default)]
     pub trust: Trust,
+    /// How tokens are asked for.
+    #[serde(default)]
+    pub tokens: Tokens,
     /// How people are asked.
     #[serde(default)]
     pub approvals: Approvals,
@@ -96,6 +100,15 @@ pub(crate) struct Trust {
     pub domain: String,
     /// Lets agents run under an operator's uid. Loopback only, and it warns.
     pub same_user: bool,
+}
+
+/// How tokens are asked for.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tokens {
+    /// Whether every proof of a key at the token endpoint must hold a nonce of ours: a proof made
+    /// ahead of time is then worth nothing, and the first request of a client is one round trip longer.
+    pub dpop_nonce: bool,
 }
 
 /// How people are asked.
@@ -320,6 +333,11 @@ impl Config {
         self.trust.domain.parse().map_err(|error| anyhow::anyhow!("trust.domain: {error}"))
     }
 
+    /// How the token endpoint behaves.
+    pub(crate) fn oauth(&self) -> OAuthOptions {
+        OAuthOptions { dpop_nonce: self.tokens.dpop_nonce, ..OAuthOptions::default() }
+    }
+
     /// The people, as the broker knows them.
     pub(crate) fn known_users(&self) -> Vec<User> {
         let user = |entry: &UserEntry| User {
@@ -379,6 +397,13 @@ mod tests {
     fn tokens_never_travel_in_clear_beyond_loopback() {
         let error = check("[listen]\naddress = \"0.0.0.0:7480\"\n").unwrap_err().to_string();
         assert!(error.contains("[listen.tls]"), "{error}");
+    }
+
+    #[test]
+    fn nonces_are_demanded_where_the_file_says_so_and_nowhere_else() {
+        let read = |text| toml::from_str::<Config>(text).unwrap().oauth();
+        assert!(read("[tokens]\ndpop_nonce = true\n").dpop_nonce);
+        assert!(!read("").dpop_nonce);
     }
 
     #[test]

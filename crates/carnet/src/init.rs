@@ -167,6 +167,11 @@ domain = "carnet.local"
 # Whether an agent may run under an operator's uid, and could then act as that operator.
 same_user = {same_user}
 
+[tokens]
+# Whether a proof of an agent's key must hold a nonce of Carnet's: one more round trip, and no proof
+# can be made ahead of time.
+dpop_nonce = false
+
 [approvals]
 # How long a call that needs a person waits before the agent is told to come back, in seconds.
 hold_s = 0
@@ -251,6 +256,7 @@ mod tests {
                     &config.listen,
                     &config.state,
                     &config.trust,
+                    &config.tokens,
                     &config.approvals,
                     &config.freshness
                 )

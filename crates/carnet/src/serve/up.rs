@@ -85,7 +85,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let mut tasks = JoinSet::new();
     serve_operators(&config, &broker, &gateway, &mut tasks).await?;
     serve_agents(&config, &broker, &mut tasks).await?;
-    let oauth = oauth::router(broker, oauth::OAuthOptions::default())?;
+    let oauth = oauth::router(broker, config.oauth())?;
     tasks.spawn(listener::serve(listener, tls, Front { gateway, oauth }, Limits::default()));
     Ok(Running { ledger, tasks })
 }
