@@ -46,6 +46,7 @@ mod spiffe;
 mod svid;
 mod thumbprint;
 mod verifying;
+mod x509;
 
 #[cfg(test)]
 mod wycheproof;
@@ -76,6 +77,10 @@ pub use svid::{
 };
 pub use thumbprint::{Thumbprint, ThumbprintError};
 pub use verifying::VerifyingKey;
+pub use x509::{
+    AUTHORITY_TTL_S, IssuedX509, X509_BACKDATED_S, X509_SVID_TTL_S_MAX, X509Authority, X509Bundle,
+    X509Bundles, X509Error, X509Svid, verify_x509_svid,
+};
 
 /// How far ahead of our clock another's may run: `iat` and `nbf` may lie this far in the future.
 /// There is no leeway the other way; a token is dead at its `exp`.

@@ -56,6 +56,14 @@ impl Pair {
         document.map(SecretSlice::from).map_err(|_| KeyError::Generation)
     }
 
+    /// The point on the curve without compression; an RSA key has none.
+    pub(crate) fn public_point(&self) -> &[u8] {
+        match self {
+            Self::P256(pair) => pair.public_key().as_ref(),
+            Self::Rsa(_) => &[],
+        }
+    }
+
     pub(crate) fn public(&self) -> Option<PublicKey> {
         match self {
             Self::P256(pair) => PublicKey::from_p256_point(pair.public_key().as_ref()),

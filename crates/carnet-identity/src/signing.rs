@@ -25,6 +25,10 @@ pub enum KeyUse {
     DpopProof,
     /// Federation tokens: what clouds and other relying parties take from us as an OIDC issuer.
     Federation,
+    /// Certificates: the key of an X.509 authority.
+    X509Authority,
+    /// TLS handshakes, on the side of a workload: the key of an X.509-SVID. No token is signed with it.
+    X509Svid,
     /// Tokens of other issuers. None of ours is signed with such a key.
     Foreign,
 }
@@ -39,6 +43,7 @@ impl KeyUse {
             | Self::Federation
             | Self::Foreign => "sig",
             Self::JwtSvid => "jwt-svid",
+            Self::X509Authority | Self::X509Svid => "x509-svid",
         }
     }
 
@@ -54,6 +59,8 @@ impl KeyUse {
             Self::Delegation => "delegation tokens",
             Self::DpopProof => "proofs",
             Self::Federation => "federation tokens",
+            Self::X509Authority => "certificates",
+            Self::X509Svid => "X.509-SVIDs",
             Self::Foreign => "tokens of other issuers",
         }
     }
@@ -107,6 +114,11 @@ impl SigningKey {
             return Err(MintError::KeyUseRefused { needed: needed.noun() });
         }
         self.pair.sign(message)
+    }
+
+    /// The public half, as the curve's point without compression; nothing for a key of no curve.
+    pub(crate) fn public_point(&self) -> &[u8] {
+        self.pair.public_point()
     }
 
     /// The members of the public half, for a proof's `jwk`.

@@ -27,6 +27,11 @@ impl Thumbprint {
         Self(*Digest::of(members.as_bytes()).as_bytes())
     }
 
+    /// The SHA-256 over a certificate, or over a key as certificates have it.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self(*Digest::of(bytes).as_bytes())
+    }
+
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -10,6 +10,7 @@ mod record;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod x509;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ pub use record::{KeyPurpose, KeyRecord, Phase};
 pub(crate) use ring::KeyRing;
 
 /// How long a key is kept once another signs, and published before it does where it is our own
-/// that read it: key sets are kept for five minutes by who fetched them, and nothing that is signed
-/// lives longer than that.
+/// that read it: key sets are kept for five minutes by who fetched them, and no token that is signed
+/// lives longer than that. Certificates live longer, see [`KeyPurpose::kept_s`].
 pub const OVERLAP_S: i64 = 360;
 /// The most keys of one purpose at a time.
 const KEYS_MAX: usize = 8;
@@ -79,10 +80,7 @@ impl Broker {
 
     /// The key that signs for `purpose` now.
     pub(crate) fn signing_key(&self, purpose: KeyPurpose) -> Result<SigningKey, BrokerError> {
-        let missing = || {
-            let problem = "there is none yet: it is made as soon as the ledger can record it";
-            BrokerError::Key(format!("the key for {purpose}: {problem}"))
-        };
+        let missing = || missing(purpose);
         self.ring.load().signing(purpose, self.now().wall).ok_or_else(missing)
     }
 
@@ -164,6 +162,7 @@ impl Broker {
                 }
                 let signs_from = now.plus_s(signs_in_s);
                 let record = KeyRecord::seal(&self.vault, purpose, &key, now, signs_from)?;
+                let record = self.certified(record, &key, now)?;
                 draft.widens();
                 let details = json!({ "purpose": purpose, "signs_from_us": signs_from });
                 let kind = carnet_ledger::Kind::Node;
@@ -183,6 +182,7 @@ impl KeyPurpose {
             Self::JwtSvid => KeyUse::JwtSvid,
             Self::Federation => KeyUse::Federation,
             Self::Delegation => KeyUse::Delegation,
+            Self::X509Svid => KeyUse::X509Authority,
         }
     }
 }
@@ -192,6 +192,12 @@ async fn generate(purpose: KeyPurpose) -> Result<SigningKey, BrokerError> {
     let made = tokio::task::spawn_blocking(move || SigningKey::generate(purpose.key_use()));
     let made = made.await.map_err(|error| BrokerError::Key(error.to_string()))?;
     made.map_err(|error| BrokerError::Key(error.to_string()))
+}
+
+/// There is no key for `purpose`.
+fn missing(purpose: KeyPurpose) -> BrokerError {
+    let problem = "there is none yet: it is made as soon as the ledger can record it";
+    BrokerError::Key(format!("the key for {purpose}: {problem}"))
 }
 
 /// Where `key` stands among `keys` at `now`.
@@ -208,7 +214,7 @@ pub(crate) fn phase(keys: &Keys, key: &KeyRecord, now: Timestamp) -> Phase {
     }
     match successor(keys, key).filter(|next| next.signs_from <= now) {
         None => Phase::Signing,
-        Some(next) => Phase::Verifying { until: next.signs_from.plus_s(OVERLAP_S) },
+        Some(next) => Phase::Verifying { until: next.signs_from.plus_s(key.purpose.kept_s()) },
     }
 }
 

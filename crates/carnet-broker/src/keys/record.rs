@@ -6,7 +6,7 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use carnet_core::Timestamp;
-use carnet_identity::SigningKey;
+use carnet_identity::{SigningKey, TrustDomain, X509_SVID_TTL_S_MAX, X509Authority};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
@@ -29,18 +29,21 @@ pub enum KeyPurpose {
     Federation,
     /// Delegation tokens.
     Delegation,
+    /// X.509-SVIDs of the built-in trust domain.
+    X509Svid,
 }
 
 impl KeyPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 4] =
-        [Self::AccessToken, Self::JwtSvid, Self::Federation, Self::Delegation];
+    pub const ALL: [Self; 5] =
+        [Self::AccessToken, Self::JwtSvid, Self::X509Svid, Self::Federation, Self::Delegation];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AccessToken => "access-token",
             Self::JwtSvid => "jwt-svid",
+            Self::X509Svid => "x509-svid",
             Self::Federation => "federation",
             Self::Delegation => "delegation",
         }
@@ -50,8 +53,16 @@ impl KeyPurpose {
     /// clouds do not say for how long they do.
     pub const fn lead_s(self) -> i64 {
         match self {
-            Self::AccessToken | Self::JwtSvid | Self::Delegation => OVERLAP_S,
             Self::Federation => FEDERATION_LEAD_S,
+            _ => OVERLAP_S,
+        }
+    }
+
+    /// How long a key is kept once another signs in its place: longer than what it signed lives.
+    pub const fn kept_s(self) -> i64 {
+        match self {
+            Self::X509Svid => X509_SVID_TTL_S_MAX + OVERLAP_S,
+            _ => OVERLAP_S,
         }
     }
 }
@@ -64,7 +75,7 @@ impl fmt::Display for KeyPurpose {
 
 /// A name that is no purpose.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("keys are for `access-token`, `jwt-svid`, `federation` or `delegation`")]
+#[error("a key is for `access-token`, `jwt-svid`, `x509-svid`, `federation` or `delegation`")]
 pub struct KeyPurposeError;
 
 impl FromStr for KeyPurpose {
@@ -113,6 +124,10 @@ pub struct KeyRecord {
     /// When it was taken away before its time. Its name is kept, so that nothing it signed counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
+    /// The certificate that was made for it, in base64, where it is an X.509 authority's. Who trusts it
+    /// trusts these bytes, so it is made once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// The secret in PKCS#8, sealed for exactly this name and purpose, in base64; nothing where it was
     /// taken away.
     pub(crate) sealed: String,
@@ -136,12 +151,17 @@ impl KeyRecord {
         let secret = key.to_pkcs8().map_err(|error| BrokerError::Key(error.to_string()))?;
         let sealed = vault.seal(&bound_to(purpose, &kid), secret.expose_secret().to_vec())?;
         let sealed = STANDARD.encode(sealed);
-        Ok(Self { kid, purpose, made_at, signs_from, removed_at: None, sealed })
+        Ok(Self { kid, purpose, made_at, signs_from, removed_at: None, certificate: None, sealed })
+    }
+
+    /// The record with the certificate that was made for its key.
+    pub(crate) fn certified(self, certificate: &[u8]) -> Self {
+        Self { certificate: Some(STANDARD.encode(certificate)), ..self }
     }
 
     /// The record of a key that was taken away: its name without its secret.
     pub(crate) fn removed(&self, at: Timestamp) -> Self {
-        Self { removed_at: Some(at), sealed: String::new(), ..self.clone() }
+        Self { removed_at: Some(at), certificate: None, sealed: String::new(), ..self.clone() }
     }
 
     /// The key, where it is the one the record names.
@@ -158,6 +178,25 @@ impl KeyRecord {
             true => Ok(key),
             false => Err(problem("it is another key than its name says")),
         }
+    }
+}
+
+impl KeyRecord {
+    /// The authority it is the key of, where that is what it is for.
+    pub(crate) fn authority(
+        &self,
+        key: SigningKey,
+        domain: &TrustDomain,
+    ) -> Result<X509Authority, BrokerError> {
+        let problem = |problem: String| {
+            BrokerError::Key(format!("the key {} for {}: {problem}", self.kid, self.purpose))
+        };
+        let certificate = self.certificate.as_deref().unwrap_or_default();
+        let certificate = STANDARD.decode(certificate);
+        let certificate =
+            certificate.map_err(|_| problem("its certificate is not base64".to_owned()))?;
+        let authority = X509Authority::of(key, certificate, domain);
+        authority.map_err(|error| problem(error.to_string()))
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use carnet_core::Timestamp;
-use carnet_identity::{KeySet, SigningKey, TrustBundles, TrustDomain};
+use carnet_identity::{
+    KeySet, SigningKey, TrustBundles, TrustDomain, X509Authority, X509Bundle, X509Bundles,
+};
 
 use super::{KeyPurpose, Keys};
 use crate::error::BrokerError;
@@ -19,6 +21,9 @@ pub(crate) struct KeyRing {
     federation: Arc<KeySet>,
     delegation: Arc<KeySet>,
     bundles: Arc<TrustBundles>,
+    /// In the order they sign.
+    authorities: Vec<(Timestamp, Arc<X509Authority>)>,
+    x509: Arc<X509Bundles>,
     changes: u64,
 }
 
@@ -31,7 +36,7 @@ struct Signing {
 impl KeyRing {
     /// A ring with no key.
     pub(crate) fn empty(domain: &TrustDomain) -> Self {
-        Self::of(Arc::default(), Vec::new(), domain, 0)
+        Self::of(Arc::default(), Vec::new(), Vec::new(), domain, 0)
     }
 
     /// The ring of `records`, or the first that does not open.
@@ -42,16 +47,29 @@ impl KeyRing {
         changes: u64,
     ) -> Result<Self, BrokerError> {
         let there = records.values().filter(|record| record.removed_at.is_none());
-        let opened = there.map(|record| {
+        let (mut signing, mut authorities) = (Vec::new(), Vec::new());
+        for record in there {
             let (purpose, from) = (record.purpose, record.signs_from);
-            record.open(vault).map(|key| Signing { purpose, from, key })
-        });
-        let mut signing = opened.collect::<Result<Vec<_>, _>>()?;
+            let key = record.open(vault)?;
+            match purpose {
+                KeyPurpose::X509Svid => {
+                    authorities.push((from, Arc::new(record.authority(key, domain)?)));
+                }
+                _ => signing.push(Signing { purpose, from, key }),
+            }
+        }
         signing.sort_by_key(|signing| (signing.from, signing.key.kid().to_owned()));
-        Ok(Self::of(Arc::clone(&records), signing, domain, changes))
+        authorities.sort_by_key(|(from, authority)| (*from, authority.kid().to_owned()));
+        Ok(Self::of(Arc::clone(&records), signing, authorities, domain, changes))
     }
 
-    fn of(records: Arc<Keys>, signing: Vec<Signing>, domain: &TrustDomain, changes: u64) -> Self {
+    fn of(
+        records: Arc<Keys>,
+        signing: Vec<Signing>,
+        authorities: Vec<(Timestamp, Arc<X509Authority>)>,
+        domain: &TrustDomain,
+        changes: u64,
+    ) -> Self {
         let of_purpose = |purpose| {
             let keys = signing.iter().filter(|signing| signing.purpose == purpose);
             // Names are unique here; were one refused, nothing would verify.
@@ -62,7 +80,22 @@ impl KeyRing {
         let federation = of_purpose(KeyPurpose::Federation);
         let delegation = of_purpose(KeyPurpose::Delegation);
         let bundles = Arc::new(TrustBundles::from([(domain.clone(), KeySet::clone(&svid))]));
-        Self { records, signing, access, svid, federation, delegation, bundles, changes }
+        let certificates = authorities.iter().map(|(_, authority)| authority.certificate());
+        // Each was read when it was opened; were one refused now, none would vouch.
+        let x509 = X509Bundle::of(certificates).unwrap_or_default();
+        let x509 = Arc::new(X509Bundles::from([(domain.clone(), Arc::new(x509))]));
+        Self {
+            records,
+            signing,
+            access,
+            svid,
+            federation,
+            delegation,
+            bundles,
+            authorities,
+            x509,
+            changes,
+        }
     }
 
     /// Whether it is the ring of exactly these records.
@@ -75,16 +108,32 @@ impl KeyRing {
     }
 
     pub(crate) fn verifying(&self, purpose: KeyPurpose) -> Arc<KeySet> {
-        Arc::clone(match purpose {
-            KeyPurpose::AccessToken => &self.access,
-            KeyPurpose::JwtSvid => &self.svid,
-            KeyPurpose::Federation => &self.federation,
-            KeyPurpose::Delegation => &self.delegation,
-        })
+        match purpose {
+            KeyPurpose::AccessToken => Arc::clone(&self.access),
+            KeyPurpose::JwtSvid => Arc::clone(&self.svid),
+            KeyPurpose::Federation => Arc::clone(&self.federation),
+            KeyPurpose::Delegation => Arc::clone(&self.delegation),
+            // Nothing that is signed with these is a token.
+            KeyPurpose::X509Svid => Arc::default(),
+        }
     }
 
     pub(crate) fn bundles(&self) -> Arc<TrustBundles> {
         Arc::clone(&self.bundles)
+    }
+
+    pub(crate) fn x509_bundles(&self) -> Arc<X509Bundles> {
+        Arc::clone(&self.x509)
+    }
+
+    pub(crate) fn authorities(&self) -> impl Iterator<Item = &Arc<X509Authority>> {
+        self.authorities.iter().map(|(_, authority)| authority)
+    }
+
+    /// The authority that issues at `now`, found as the key that signs is.
+    pub(crate) fn authority(&self, now: Timestamp) -> Option<Arc<X509Authority>> {
+        let come = self.authorities.iter().take_while(|(from, _)| *from <= now).last();
+        come.or(self.authorities.first()).map(|(_, authority)| Arc::clone(authority))
     }
 
     /// The key that signs for `purpose` at `now`: the last whose time has come; before that, as after

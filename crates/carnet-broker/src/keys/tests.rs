@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use carnet_identity::TrustDomain;
+use carnet_identity::{TrustDomain, X509_SVID_TTL_S_MAX, X509Authority};
 use secrecy::SecretBox;
 
 use super::*;
@@ -18,7 +18,13 @@ fn domain() -> TrustDomain {
 
 fn record(purpose: KeyPurpose, signs_in_s: i64) -> KeyRecord {
     let key = SigningKey::generate(purpose.key_use()).unwrap();
-    KeyRecord::seal(&vault(1), purpose, &key, NOW, NOW.plus_s(signs_in_s)).unwrap()
+    let record = KeyRecord::seal(&vault(1), purpose, &key, NOW, NOW.plus_s(signs_in_s)).unwrap();
+    match purpose {
+        KeyPurpose::X509Svid => {
+            record.certified(&X509Authority::certify(&key, &domain(), 7, NOW).unwrap())
+        }
+        _ => record,
+    }
 }
 
 fn keys(records: &[&KeyRecord]) -> Arc<Keys> {
@@ -68,7 +74,40 @@ fn what_lives_longest_is_over_before_its_key_is() {
         .into_iter()
         .chain([carnet_identity::ASSERTION_TTL_S_MAX, carnet_identity::DELEGATION_TTL_S_MAX])
         .max();
-    assert!(longest.unwrap() < OVERLAP_S);
+    let tokens = KeyPurpose::ALL.into_iter().filter(|it| *it != KeyPurpose::X509Svid);
+    assert!(longest < tokens.map(KeyPurpose::kept_s).min());
+    assert!(X509_SVID_TTL_S_MAX < KeyPurpose::X509Svid.kept_s());
+}
+
+#[test]
+fn an_authority_keeps_its_certificate_and_signs_when_its_time_has_come() {
+    let (old, new) = (record(KeyPurpose::X509Svid, 0), record(KeyPurpose::X509Svid, 360));
+    let all = keys(&[&old, &new]);
+    let open = || KeyRing::open(Arc::clone(&all), &vault(1), &domain(), 0).unwrap();
+    let (ring, again) = (open(), open());
+    assert_eq!(ring.x509_bundles(), again.x509_bundles(), "a start changes no certificate");
+    let signs = |s| ring.authority(NOW.plus_s(s)).unwrap().kid().to_owned();
+    assert_eq!(
+        [signs(-1_000), signs(359), signs(360)],
+        [&old.kid, &old.kid, &new.kid].map(|it| it.to_owned())
+    );
+    assert_eq!(ring.authorities().count(), 2);
+    let until = NOW.plus_s(360 + 3960);
+    assert_eq!(phase(&all, &old, NOW.plus_s(360)), Phase::Verifying { until });
+    assert_eq!(ring.verifying(KeyPurpose::X509Svid).len(), 0, "no token is verified with it");
+}
+
+#[test]
+fn an_authority_without_its_own_certificate_is_none() {
+    let (one, other) = (record(KeyPurpose::X509Svid, 0), record(KeyPurpose::X509Svid, 0));
+    let open = |record: &KeyRecord, domain: &str| {
+        let domain = domain.parse().unwrap();
+        KeyRing::open(keys(&[record]), &vault(1), &domain, 0).is_ok()
+    };
+    assert!(open(&one, "carnet.example"));
+    assert!(!open(&one, "other.example"), "made for another trust domain");
+    assert!(!open(&KeyRecord { certificate: other.certificate, ..one.clone() }, "carnet.example"));
+    assert!(!open(&KeyRecord { certificate: None, ..one }, "carnet.example"));
 }
 
 #[test]

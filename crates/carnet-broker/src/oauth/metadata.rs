@@ -117,7 +117,7 @@ pub(crate) async fn bundle(State(surface): State<Arc<Surface>>) -> Response {
     // A start is later than the one before, by more than the keys changed in between.
     let started_s = u64::try_from(surface.started.s()).unwrap_or_default();
     let sequence = started_s + surface.broker.keys_changed();
-    let bundle = surface.broker.svid_keys().spiffe_bundle(sequence, REFRESH_HINT_S);
+    let bundle = surface.broker.spiffe_bundle(sequence, REFRESH_HINT_S);
     cached(bundle.to_string(), "application/json")
 }
 

@@ -28,12 +28,13 @@ const REFRESH_HINT_S: u64 = 300;
 
 /// Answers workloads from the broker's view.
 pub(crate) struct Desk {
-    broker: Arc<Broker>,
+    pub(super) broker: Arc<Broker>,
     operator_uids: BTreeSet<u32>,
     same_user: bool,
     audiences: BTreeSet<String>,
     started_s: u64,
-    stop: CancellationToken,
+    pub(super) x509_ttl_s: i64,
+    pub(super) stop: CancellationToken,
 }
 
 impl Desk {
@@ -49,8 +50,8 @@ impl Desk {
         let mut audiences = options.other_audiences;
         audiences.insert(broker.issuer().to_owned());
         let started_s = u64::try_from(broker.now().wall.s()).unwrap_or_default();
-        let same_user = options.same_user;
-        Self { broker, operator_uids, same_user, audiences, started_s, stop }
+        let (same_user, x509_ttl_s) = (options.same_user, options.x509_ttl_s);
+        Self { broker, operator_uids, same_user, audiences, started_s, x509_ttl_s, stop }
     }
 
     /// SVIDs for every agent the workload is, or the one asked for.
@@ -66,12 +67,7 @@ impl Desk {
             [_] => return Err(Status::permission_denied("no identity issued for this audience")),
             _ => return Err(Status::invalid_argument("name exactly one audience")),
         };
-        if self.operator_uids.contains(&peer.uid) {
-            tracing::warn!(
-                uid = peer.uid,
-                "an agent runs as an operator: who is one can be the other"
-            );
-        }
+        self.warn_of_operator(&peer);
         let mut svids = Vec::new();
         for agent in agents {
             let id = SpiffeId::agent(self.broker.trust_domain(), &agent).to_string();
@@ -94,11 +90,7 @@ impl Desk {
         self: Arc<Self>,
         request: Request<JwtBundlesRequest>,
     ) -> Result<Response<impl Stream<Item = Result<JwtBundlesResponse, Status>>>, Status> {
-        let peer = peer_of(&request)?;
-        self.attest(&peer).await?;
-        let revisions = self.broker.revisions();
-        let watching = Watching { desk: self, peer, revisions, sent: None, is_over: false };
-        Ok(Response::new(futures::stream::unfold(watching, Watching::next)))
+        Watching::start(self, request, Self::bundle).await
     }
 
     /// Checks an SVID of the built-in trust domain.
@@ -117,7 +109,7 @@ impl Desk {
     }
 
     /// The agents the workload is. What it could have been is not told.
-    async fn attest(&self, peer: &Peer) -> Result<Vec<AgentName>, Status> {
+    pub(super) async fn attest(&self, peer: &Peer) -> Result<Vec<AgentName>, Status> {
         let view = self.broker.view();
         if !view.snapshot.is_fresh(self.broker.now()) {
             return Err(Status::unavailable("this node's view is stale; ask again in a moment"));
@@ -147,6 +139,19 @@ impl Desk {
         Ok(agents)
     }
 
+    pub(super) fn warn_of_operator(&self, peer: &Peer) {
+        if self.operator_uids.contains(&peer.uid) {
+            tracing::warn!(
+                uid = peer.uid,
+                "an agent runs as an operator: who is one can be the other"
+            );
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     fn bundle(&self) -> JwtBundlesResponse {
         // A start is later than the one before, by more than the keys changed in between.
         let sequence = self.started_s + self.broker.keys_changed();
@@ -156,17 +161,31 @@ impl Desk {
     }
 }
 
-/// One workload waiting for the bundle to change.
-struct Watching {
+/// One workload waiting for a bundle to change.
+pub(super) struct Watching<Answer> {
     desk: Arc<Desk>,
     peer: Arc<Peer>,
+    bundle: fn(&Desk) -> Answer,
     revisions: watch::Receiver<u64>,
-    sent: Option<JwtBundlesResponse>,
+    sent: Option<Answer>,
     is_over: bool,
 }
 
-impl Watching {
-    async fn next(mut self) -> Option<(Result<JwtBundlesResponse, Status>, Self)> {
+impl<Answer: Clone + PartialEq> Watching<Answer> {
+    /// The bundle, now and whenever it changes, for as long as the workload is an agent.
+    pub(super) async fn start<Question>(
+        desk: Arc<Desk>,
+        request: Request<Question>,
+        bundle: fn(&Desk) -> Answer,
+    ) -> Result<Response<impl Stream<Item = Result<Answer, Status>>>, Status> {
+        let peer = peer_of(&request)?;
+        desk.attest(&peer).await?;
+        let revisions = desk.broker.revisions();
+        let watching = Self { desk, peer, bundle, revisions, sent: None, is_over: false };
+        Ok(Response::new(futures::stream::unfold(watching, Self::next)))
+    }
+
+    async fn next(mut self) -> Option<(Result<Answer, Status>, Self)> {
         while !self.is_over {
             if self.sent.is_some() {
                 let stop = self.desk.stop.clone();
@@ -179,7 +198,7 @@ impl Watching {
                     return Some((Err(status), self));
                 }
             }
-            let bundle = self.desk.bundle();
+            let bundle = (self.bundle)(&self.desk);
             if self.sent.as_ref() != Some(&bundle) {
                 self.sent = Some(bundle.clone());
                 return Some((Ok(bundle), self));
@@ -189,7 +208,7 @@ impl Watching {
     }
 }
 
-fn peer_of<T>(request: &Request<T>) -> Result<Arc<Peer>, Status> {
+pub(super) fn peer_of<T>(request: &Request<T>) -> Result<Arc<Peer>, Status> {
     request.extensions().get::<Arc<Peer>>().cloned().ok_or_else(no_identity)
 }
 
@@ -197,7 +216,7 @@ fn no_identity() -> Status {
     Status::permission_denied("no identity issued")
 }
 
-fn status(error: &BrokerError) -> Status {
+pub(super) fn status(error: &BrokerError) -> Status {
     match error {
         BrokerError::Refused { reason: carnet_core::Reason::SnapshotStale, .. } => {
             Status::unavailable("this node's view is stale; ask again in a moment")

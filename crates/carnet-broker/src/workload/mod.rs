@@ -2,13 +2,12 @@
 //!
 //! A workload connects to a Unix socket and asks. Who it is, the kernel says (the credentials of
 //! its end of the socket); which agents that makes it, the registry says. It gets a JWT-SVID, good
-//! for five minutes at one audience, and with it can ask for tokens. An SVID grants nothing.
+//! for five minutes at one audience, or an X.509-SVID for TLS, and with either can ask for tokens. An SVID
+//! grants nothing.
 //!
 //! The uid is the primary selector: another user cannot be an agent, whatever it runs. Group,
 //! executable and digest narrow it, against mistakes more than against malice: a process can run
 //! another's program.
-//!
-//! The X.509 profile is not spoken yet; its calls are answered `UNIMPLEMENTED`.
 #![cfg_attr(
     not(test),
     deny(
@@ -28,6 +27,8 @@ mod socket;
 mod svid;
 #[cfg(test)]
 mod tests;
+mod x509;
+mod x509_messages;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carnet_identity::X509_SVID_TTL_S_MAX;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -56,7 +58,7 @@ const KEEPALIVE_S: u64 = 60;
 const STOPPING_S_MAX: u64 = 2;
 
 /// Who gets an identity, and for where.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkloadOptions {
     /// The uids of operators. Together with Carnet's own uid they are no agent's.
     pub operator_uids: BTreeSet<u32>,
@@ -66,6 +68,19 @@ pub struct WorkloadOptions {
     /// Audiences an SVID may be for besides the issuer. Each is a place outside Carnet where an
     /// identity alone may be worth something, so there are none unless somebody says so.
     pub other_audiences: BTreeSet<String>,
+    /// How long an X.509-SVID is good: an hour at most. Another is sent when half of it is over.
+    pub x509_ttl_s: i64,
+}
+
+impl Default for WorkloadOptions {
+    fn default() -> Self {
+        Self {
+            operator_uids: BTreeSet::new(),
+            same_user: false,
+            other_audiences: BTreeSet::new(),
+            x509_ttl_s: X509_SVID_TTL_S_MAX,
+        }
+    }
 }
 
 /// Why the Workload API is not served.

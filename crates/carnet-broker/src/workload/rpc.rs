@@ -21,6 +21,8 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 const FETCH_JWT_SVID: &str = "/SpiffeWorkloadAPI/FetchJWTSVID";
 const FETCH_JWT_BUNDLES: &str = "/SpiffeWorkloadAPI/FetchJWTBundles";
+const FETCH_X509_SVID: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
+const FETCH_X509_BUNDLES: &str = "/SpiffeWorkloadAPI/FetchX509Bundles";
 const VALIDATE_JWT_SVID: &str = "/SpiffeWorkloadAPI/ValidateJWTSVID";
 
 /// The calls of `workload.proto`, answered by a desk.
@@ -59,7 +61,19 @@ async fn answer(desk: Arc<Desk>, request: http::Request<Body>) -> http::Response
             grpc().unary(call, request).await
         }
         FETCH_JWT_BUNDLES => {
-            let call = service_fn(move |request: Request<_>| Arc::clone(&desk).fetch_bundles(request));
+            let call =
+                service_fn(move |request: Request<_>| Arc::clone(&desk).fetch_bundles(request));
+            grpc().server_streaming(call, request).await
+        }
+        FETCH_X509_SVID => {
+            let call =
+                service_fn(move |request: Request<_>| Arc::clone(&desk).fetch_x509_svids(request));
+            grpc().server_streaming(call, request).await
+        }
+        FETCH_X509_BUNDLES => {
+            let call = service_fn(move |request: Request<_>| {
+                Arc::clone(&desk).fetch_x509_bundles(request)
+            });
             grpc().server_streaming(call, request).await
         }
         VALIDATE_JWT_SVID => {
@@ -69,10 +83,10 @@ async fn answer(desk: Arc<Desk>, request: http::Request<Body>) -> http::Response
             });
             grpc().unary(call, request).await
         }
-        _ => Status::unimplemented(
-            "this version issues JWT-SVIDs only: call FetchJWTSVID, FetchJWTBundles or ValidateJWTSVID",
-        )
-        .into_http(),
+        _ => {
+            Status::unimplemented("this version issues JWT-SVIDs and X.509-SVIDs and nothing else")
+                .into_http()
+        }
     }
 }
 

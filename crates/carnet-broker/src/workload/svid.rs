@@ -16,6 +16,15 @@ impl Broker {
         agent: &AgentName,
         audience: &str,
     ) -> Result<SecretString, BrokerError> {
+        let id = self.identity(agent)?;
+        let key = self.signing_key(KeyPurpose::JwtSvid)?;
+        mint_svid(&key, &id, audience, self.now().wall, ASSERTION_TTL_S_MAX)
+            .map(SecretString::from)
+            .map_err(|error| BrokerError::Key(error.to_string()))
+    }
+
+    /// The name `agent` may show, where it may have one now.
+    pub(crate) fn identity(&self, agent: &AgentName) -> Result<SpiffeId, BrokerError> {
         let (view, now) = (self.view(), self.now());
         if !view.snapshot.is_fresh(now) {
             return Err(BrokerError::refused(Reason::SnapshotStale, "this node's view is stale"));
@@ -27,11 +36,7 @@ impl Broker {
         if self.is_agent_locked(agent) {
             return Err(BrokerError::refused(Reason::Locked, format!("{agent} is locked")));
         }
-        let id = SpiffeId::agent(&self.trust_domain, agent);
-        let key = self.signing_key(KeyPurpose::JwtSvid)?;
-        mint_svid(&key, &id, audience, now.wall, ASSERTION_TTL_S_MAX)
-            .map(SecretString::from)
-            .map_err(|error| BrokerError::Key(error.to_string()))
+        Ok(SpiffeId::agent(&self.trust_domain, agent))
     }
 
     /// Whether a lock stops the agent, its trust domain or everything.

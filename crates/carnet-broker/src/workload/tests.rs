@@ -22,6 +22,7 @@ use super::messages::{
     JwtBundlesRequest, JwtBundlesResponse, JwtSvidRequest, JwtSvidResponse, ValidateJwtSvidRequest,
     ValidateJwtSvidResponse, ValueKind,
 };
+use super::x509_messages::{X509SvidRequest, X509SvidResponse};
 use super::{WorkloadError, WorkloadOptions, WorkloadSocket, serve};
 use crate::keys::KeyPurpose;
 use crate::oauth::fixture::{DOMAIN, House, ISSUER, agent, own_selectors};
@@ -112,6 +113,127 @@ impl Client {
         let codec = ProstCodec::<JwtBundlesRequest, JwtBundlesResponse>::default();
         let answer = self.grpc.server_streaming(request, path("FetchJWTBundles"), codec).await;
         answer.map(tonic::Response::into_inner)
+    }
+}
+
+/// The streams of the X.509 profile, followed.
+mod x509 {
+    use std::time::Duration;
+
+    use carnet_identity::{X509Svid, verify_x509_svid};
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    impl Client {
+        async fn x509_svids(&mut self) -> Result<Streaming<X509SvidResponse>, Status> {
+            let request = self.request(X509SvidRequest {});
+            self.grpc.ready().await.unwrap();
+            let codec = ProstCodec::<X509SvidRequest, X509SvidResponse>::default();
+            let answer = self.grpc.server_streaming(request, path("FetchX509SVID"), codec).await;
+            answer.map(tonic::Response::into_inner)
+        }
+    }
+
+    async fn next(stream: &mut Streaming<X509SvidResponse>) -> Result<X509SvidResponse, Status> {
+        let next = tokio::time::timeout(Duration::from_secs(30), stream.message()).await;
+        next.unwrap().map(|answer| answer.unwrap())
+    }
+
+    fn verified(bench: &Bench, answer: &X509SvidResponse) -> X509Svid {
+        let broker = &bench.house.broker;
+        let now = broker.now().wall;
+        verify_x509_svid(&[&answer.svids[0].x509_svid], &broker.x509_bundles(), now).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_agent_gets_a_certificate_for_an_hour_and_the_key_to_it() {
+        let bench = Bench::with_agent(same_user()).await;
+        let mut client = Client::connect(&bench.endpoint).await;
+        let first = next(&mut client.x509_svids().await.unwrap()).await.unwrap();
+        let [svid] = first.svids.as_slice() else { panic!("{} SVIDs", first.svids.len()) };
+        assert_eq!((svid.spiffe_id.as_str(), svid.hint.as_str()), (ID, "desk-agent"));
+        let told = verified(&bench, &first);
+        assert_eq!(told.id.as_str(), ID);
+        let left_s = told.expires.s() - bench.house.broker.now().wall.s();
+        assert!((3590..=3600).contains(&left_s), "{left_s}");
+        // Another stream is another running copy, with a key of its own.
+        let second = next(&mut client.x509_svids().await.unwrap()).await.unwrap();
+        assert_ne!(verified(&bench, &second).key, told.key);
+        assert!(second.svids[0].x509_svid_key != svid.x509_svid_key);
+    }
+
+    #[tokio::test]
+    async fn an_svid_is_followed_by_the_next_at_half_its_life_over_the_same_key() {
+        let options = WorkloadOptions { x509_ttl_s: 4, ..same_user() };
+        let mut bench = Bench::with_agent(options).await;
+        let mut stream = bench.client.x509_svids().await.unwrap();
+        let first = next(&mut stream).await.unwrap();
+        let first = verified(&bench, &first);
+        let second = next(&mut stream).await.unwrap();
+        assert!(bench.house.broker.now().wall < first.expires, "the next comes before the end");
+        let second = verified(&bench, &second);
+        assert_ne!(first.certificate, second.certificate);
+        assert_eq!(first.key, second.key, "a running copy stays who it is");
+    }
+
+    #[tokio::test]
+    async fn an_authority_that_is_taken_away_is_replaced_in_what_agents_hold_at_once() {
+        let mut bench = Bench::with_agent(same_user()).await;
+        let mut stream = bench.client.x509_svids().await.unwrap();
+        let first = verified(&bench, &next(&mut stream).await.unwrap());
+        let broker = Arc::clone(&bench.house.broker);
+        let kid = broker.x509_authority().unwrap().kid().to_owned();
+        broker.remove_key(&kid, &"ana".parse().unwrap()).await.unwrap();
+        let second = verified(&bench, &next(&mut stream).await.unwrap());
+        assert_eq!(first.key, second.key);
+        let (bundles, now) = (broker.x509_bundles(), broker.now().wall);
+        assert!(second.is_good(&bundles, now) && !first.is_good(&bundles, now));
+    }
+
+    #[tokio::test]
+    async fn a_locked_agent_loses_its_certificates_and_its_stream() {
+        let mut bench = Bench::with_agent(same_user()).await;
+        let mut stream = bench.client.x509_svids().await.unwrap();
+        next(&mut stream).await.unwrap();
+        bench.house.lock(LockTarget::Agent(agent("desk-agent"))).await;
+        check_no_identity(next(&mut stream).await);
+        check_no_identity(bench.client.x509_svids().await);
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_no_longer_matches_loses_its_stream_and_one_that_newly_does_is_added() {
+        let mut bench = Bench::with_agent(same_user()).await;
+        let mut stream = bench.client.x509_svids().await.unwrap();
+        assert_eq!(next(&mut stream).await.unwrap().svids.len(), 1);
+        bench.house.register("mail-agent", own_selectors(), None).await;
+        assert_eq!(next(&mut stream).await.unwrap().svids.len(), 2);
+        let elsewhere = Selectors { uid: own_selectors().uid + 1, ..own_selectors() };
+        bench.house.register("mail-agent", elsewhere.clone(), None).await;
+        assert_eq!(next(&mut stream).await.unwrap().svids.len(), 1);
+        bench.house.register("desk-agent", elsewhere, None).await;
+        check_no_identity(next(&mut stream).await);
+    }
+
+    #[tokio::test]
+    async fn an_independent_client_follows_a_rotation() {
+        let bench = Bench::with_agent(same_user()).await;
+        let client = spiffe::WorkloadApiClient::connect_to(&bench.endpoint).await.unwrap();
+        let domain = spiffe::TrustDomain::try_from(DOMAIN).unwrap();
+        let mut contexts = client.stream_x509_contexts().await.unwrap();
+        let context = contexts.next().await.unwrap().unwrap();
+        let svid = context.default_svid().unwrap();
+        assert_eq!(svid.spiffe_id().to_string(), ID);
+        assert_eq!(context.bundle_set().get(&domain).unwrap().authorities().len(), 1);
+        let broker = &bench.house.broker;
+        broker.rotate_key(KeyPurpose::X509Svid, true, &"ana".parse().unwrap()).await.unwrap();
+        let context = tokio::time::timeout(Duration::from_secs(30), contexts.next()).await;
+        let context = context.unwrap().unwrap().unwrap();
+        let again = context.default_svid().unwrap();
+        assert_eq!(context.bundle_set().get(&domain).unwrap().authorities().len(), 2);
+        assert_ne!(svid.cert_chain()[0].as_bytes(), again.cert_chain()[0].as_bytes());
+        let bundles = client.fetch_x509_bundles().await.unwrap();
+        assert_eq!(bundles.get(&domain).unwrap().authorities().len(), 2);
     }
 }
 
@@ -294,9 +416,8 @@ async fn an_svid_is_validated_for_whoever_is_an_agent() {
 #[tokio::test]
 async fn what_is_not_spoken_yet_says_so() {
     let mut bench = Bench::with_agent(same_user()).await;
-    let problem =
-        "this version issues JWT-SVIDs only: call FetchJWTSVID, FetchJWTBundles or ValidateJWTSVID";
-    for call in ["FetchX509SVID", "FetchX509Bundles", "FetchWITSVID", "Anything"] {
+    let problem = "this version issues JWT-SVIDs and X.509-SVIDs and nothing else";
+    for call in ["FetchWITSVID", "FetchWITBundles", "Anything"] {
         let answer: Result<JwtSvidResponse, _> =
             bench.client.unary(call, JwtBundlesRequest {}).await;
         check_refused(answer, Code::Unimplemented, problem);

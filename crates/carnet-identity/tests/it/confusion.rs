@@ -84,6 +84,8 @@ fn of_use(key_use: KeyUse) -> &'static [&'static str] {
         KeyUse::DpopProof => &["proof"],
         KeyUse::Delegation => &["delegation token"],
         KeyUse::Federation => &["federation token"],
+        // What these sign is no token.
+        KeyUse::X509Authority | KeyUse::X509Svid => &[],
         KeyUse::Foreign => &["workload token", "client assertion", "ID token", "ID-JAG", "event"],
     }
 }

@@ -17,3 +17,4 @@ mod serialisations;
 mod signatures;
 mod stranger;
 mod tokens;
+mod x509;

@@ -129,7 +129,14 @@ async fn the_keys_are_those_that_sign_and_only_their_public_half() {
     assert_eq!(bundle.keys.len(), 1);
     assert!(bundle.sequence.unwrap() > 0);
     assert_eq!(bundle.refresh_hint_s, Some(300));
-    assert_eq!(answer.json()["keys"][0].get("d"), None);
+    let keys = answer.json()["keys"].as_array().unwrap().clone();
+    let uses: Vec<&str> = keys.iter().map(|key| key["use"].as_str().unwrap()).collect();
+    assert_eq!(uses, ["jwt-svid", "x509-svid"]);
+    assert!(keys.iter().all(|key| key.get("d").is_none()));
+    assert_eq!((keys[1]["x5c"].as_array().unwrap().len(), keys[1].get("kid")), (1, None));
+    let authorities = carnet_identity::X509Bundle::from_spiffe_bundle(answer.text.as_bytes());
+    let domain = bench.house.broker.trust_domain();
+    assert_eq!(authorities.unwrap(), *bench.house.broker.x509_bundles()[domain]);
 }
 
 #[tokio::test]
