@@ -21,6 +21,7 @@ use crate::lane::Lanes;
 use crate::policy_set::NoPolicy;
 use crate::published::{Published, Taken};
 use crate::state::State;
+use crate::trust::Trust;
 use crate::vault::Vault;
 use crate::work::turned_down::TurnedDown;
 
@@ -68,6 +69,8 @@ pub struct Broker {
     pub(crate) held: Mutex<Vec<Held>>,
     pub(crate) lanes: Lanes,
     pub(crate) turned_down: TurnedDown,
+    /// Who else vouches for agents and people.
+    pub(crate) trust: ArcSwap<Trust>,
     pub(crate) outbox_waiting: Notify,
     pub(crate) drained: watch::Sender<Drained>,
     running: Mutex<JoinSet<()>>,
@@ -153,13 +156,14 @@ impl Broker {
             held: Mutex::default(),
             lanes: Lanes::default(),
             turned_down: TurnedDown::default(),
+            trust: ArcSwap::default(),
             outbox_waiting: Notify::new(),
             drained: watch::Sender::new(Drained::default()),
             running: Mutex::default(),
         }
     }
 
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         lock(&self.running).spawn(work);
     }
 

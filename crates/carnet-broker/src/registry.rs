@@ -54,6 +54,7 @@ impl Broker {
                 check_owner(state, &agent.owner)?;
                 check_standing(&agent)?;
                 check_told_apart(state, &agent)?;
+                crate::identities::check(&self.trust_domain, &self.issuer, &agent)?;
                 let details = json!({
                     "owner": agent.owner, "environment": agent.environment,
                     "selectors": agent.selectors, "identities": names(&agent), "bearer_read": agent.bearer_read,

@@ -41,6 +41,8 @@ pub enum LockTarget {
     Resource(ResourceName),
     /// Every agent of a trust domain.
     TrustDomain(String),
+    /// Every agent told by a SPIFFE ID of another trust domain.
+    ForeignDomain(String),
     /// Everything.
     Everything,
 }

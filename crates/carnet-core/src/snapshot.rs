@@ -98,14 +98,28 @@ impl Snapshot {
         now.mono < self.fresh_until
     }
 
-    /// Whether a lock in force names `target`, or everything. Every agent is of one trust domain, so
-    /// a lock on a trust domain is one on everything.
+    /// Whether a lock in force names `target`, or everything. Every agent is of our own trust
+    /// domain, so a lock on it is one on everything; one on another stops the agents it has names for.
     pub fn is_locked(&self, target: &LockTarget) -> bool {
-        let names = |lock: &Lock| {
-            lock.target == *target
-                || matches!(lock.target, LockTarget::Everything | LockTarget::TrustDomain(_))
+        let names = |lock: &Lock| match &lock.target {
+            LockTarget::Everything | LockTarget::TrustDomain(_) => true,
+            LockTarget::ForeignDomain(domain) => self.is_told_by(target, domain),
+            stopped => stopped == target,
         };
         self.locks.values().any(|lock| lock.is_in_force() && names(lock))
+    }
+
+    /// Whether `target` is an agent that the trust domain `domain` has a name for.
+    fn is_told_by(&self, target: &LockTarget, domain: &str) -> bool {
+        let LockTarget::Agent(name) = target else { return false };
+        let is_of = |identity: &Identity| match identity {
+            Identity::Spiffe { id } => {
+                let rest = id.strip_prefix("spiffe://").and_then(|it| it.strip_prefix(domain));
+                rest.is_some_and(|rest| rest.starts_with('/'))
+            }
+            _ => false,
+        };
+        self.agents.get(name).is_some_and(|agent| agent.identities.iter().any(is_of))
     }
 
     /// Whether `task` and every task above it is open, before its deadline and unlocked, those they

@@ -172,6 +172,12 @@ pub fn claimed_issuer(token: &str, kind: ForeignKind) -> Result<String, TokenErr
     name(&claims, "iss").map(ToOwned::to_owned)
 }
 
+/// Whom a token of `kind` *claims* to speak of. Nobody has vouched for it, as for [`claimed_issuer`].
+pub fn claimed_subject(token: &str, kind: ForeignKind) -> Result<String, TokenError> {
+    let claims = Unverified::parse(token, &kind.form())?.unverified_claims()?;
+    claims.text("sub").map(ToOwned::to_owned)
+}
+
 /// Verifies a token of another issuer for this place at this moment.
 pub fn verify_foreign(
     token: &str,

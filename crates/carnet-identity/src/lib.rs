@@ -64,7 +64,8 @@ pub use dpop::{DpopKey, DpopProof, ExpectedDpop, verify_dpop};
 pub use error::{KeyError, MintError, TokenError};
 pub use federation::{AwsTags, FEDERATION_TTL_S_MAX, FederationClaims, mint_federation};
 pub use foreign::{
-    ExpectedForeign, FOREIGN_TTL_S_MAX, ForeignClaims, ForeignKind, claimed_issuer, verify_foreign,
+    ExpectedForeign, FOREIGN_TTL_S_MAX, ForeignClaims, ForeignKind, claimed_issuer,
+    claimed_subject, verify_foreign,
 };
 #[doc(hidden)]
 pub use fuzz::fuzz_token;

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::agent::issuer::Issuer;
+use crate::authorities::{ForeignDomainEntry, IdpEntry, IssuerEntry};
 
 /// The file's name.
 pub(crate) const FILE: &str = "carnet.toml";
@@ -92,7 +93,7 @@ pub(crate) enum KekSource {
     Env(String),
 }
 
-/// The built-in trust domain.
+/// The built-in trust domain, and who else vouches.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Trust {
@@ -100,6 +101,15 @@ pub(crate) struct Trust {
     pub domain: String,
     /// Lets agents run under an operator's uid. Loopback only, and it warns.
     pub same_user: bool,
+    /// OIDC issuers that vouch for agents.
+    #[serde(rename = "issuer")]
+    pub issuers: Vec<IssuerEntry>,
+    /// Other SPIFFE trust domains that vouch for agents.
+    #[serde(rename = "foreign_domain")]
+    pub foreign_domains: Vec<ForeignDomainEntry>,
+    /// Identity providers that vouch for people.
+    #[serde(rename = "idp")]
+    pub idps: Vec<IdpEntry>,
 }
 
 /// How tokens are asked for.
@@ -174,7 +184,8 @@ impl Default for State {
 
 impl Default for Trust {
     fn default() -> Self {
-        Self { domain: "carnet.local".into(), same_user: false }
+        let (issuers, foreign_domains, idps) = (Vec::new(), Vec::new(), Vec::new());
+        Self { domain: "carnet.local".into(), same_user: false, issuers, foreign_domains, idps }
     }
 }
 
@@ -232,6 +243,7 @@ impl Config {
         }
         self.trust_domain()?;
         self.check_issuer()?;
+        crate::authorities::check(self)?;
         self.check_users()
     }
 
@@ -264,7 +276,8 @@ impl Config {
         match &self.listen.tls {
             Some(tls) => crate::serve::acceptor(tls, &self.root).map(drop),
             None => Ok(()),
-        }
+        }?;
+        crate::authorities::read(self).map(drop)
     }
 
     /// What may be meant, but is seldom.

@@ -167,6 +167,19 @@ domain = "carnet.local"
 # Whether an agent may run under an operator's uid, and could then act as that operator.
 same_user = {same_user}
 
+# Who else vouches for agents; `carnet agent add` says for which. See docs/identities.md.
+# [[trust.issuer]]
+# url = "https://token.actions.githubusercontent.com"
+# audience = "https://carnet.example.com"
+
+# [[trust.foreign_domain]]
+# name = "cluster.example.com"
+# bundle = "https://spire.example.com:8443/bundle"
+
+# Who vouches for people, by their `logins`.
+# [[trust.idp]]
+# url = "https://idp.example.com"
+
 [tokens]
 # Whether a proof of an agent's key must hold a nonce of Carnet's: one more round trip, and no proof
 # can be made ahead of time.

@@ -6,6 +6,7 @@
 //! core's, and policy's.
 
 mod agent;
+mod authorities;
 mod cli;
 mod client;
 mod config;

@@ -21,6 +21,8 @@ pub(crate) struct Once {
     pub(crate) digest: Digest,
     /// When it dies.
     pub(crate) expires: Timestamp,
+    /// Whether it is good once even with the same key: its maker promised so by a `jti`.
+    pub(crate) is_single: bool,
 }
 
 /// The assertions used and not yet expired. Bounded: when full it refuses, and it forgets nothing
@@ -70,7 +72,8 @@ impl AssertionCache {
         now: Timestamp,
     ) -> Result<(), AssertionError> {
         self.forget(now);
-        let Once { digest, expires } = once;
+        let Once { digest, expires, is_single } = once;
+        let key = key.filter(|_| !is_single);
         if let Some(earlier) = self.uses.get(&digest) {
             let same = key.is_some() && earlier.key.as_ref() == key;
             return if same { Ok(()) } else { Err(AssertionError::Used) };
@@ -126,7 +129,7 @@ mod tests {
     }
 
     fn svid(n: u8, expires: i64) -> Once {
-        Once { digest: Digest::of(&[n]), expires: at(expires) }
+        Once { digest: Digest::of(&[n]), expires: at(expires), is_single: false }
     }
 
     fn agent(name: &str) -> AgentName {

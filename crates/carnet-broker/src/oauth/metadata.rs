@@ -20,8 +20,9 @@ const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 const REFRESH_HINT_S: u64 = 300;
 /// What proofs may be signed with.
 const DPOP_ALGORITHMS: [&str; 2] = ["ES256", "EdDSA"];
-/// What SVIDs of the built-in trust domain are signed with.
-const ASSERTION_ALGORITHMS: [&str; 1] = ["ES256"];
+/// What assertions may be signed with: each key has one of them.
+const ASSERTION_ALGORITHMS: [&str; 10] =
+    ["ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
 /// How a client says who it is, at every endpoint alike.
 const AUTH_METHODS: [&str; 2] = ["private_key_jwt", "spiffe_jwt"];
 

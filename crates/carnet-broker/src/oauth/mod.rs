@@ -31,6 +31,7 @@ mod federate;
 pub(crate) mod fixture;
 mod form;
 mod guard;
+mod identify;
 mod introspect;
 mod issuer;
 mod metadata;

@@ -4,9 +4,7 @@ use std::sync::PoisonError;
 
 use axum::http::HeaderMap;
 use carnet_core::{AgentName, Reason, Timestamp};
-use carnet_identity::{
-    DpopProof, ExpectedDpop, ReplayError, TokenError, verify_client_assertion, verify_dpop,
-};
+use carnet_identity::{DpopProof, ExpectedDpop, ReplayError, SpiffeId, verify_dpop};
 
 use crate::oauth::assertion::{AssertionError, Once};
 use crate::oauth::exchange::TOKEN_EXCHANGE;
@@ -16,16 +14,17 @@ use crate::oauth::surface::Surface;
 
 const CLIENT_CREDENTIALS: &str = "client_credentials";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-const ASSERTION_TYPES: [&str; 2] = [
-    "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
-    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-];
+const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+const ASSERTION_TYPES: [&str; 2] =
+    [JWT_SPIFFE, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"];
 /// The header a proof travels in.
 const DPOP: &str = "dpop";
 
 /// An assertion as sent: a credential, never shown.
 pub(crate) struct Credential<'a> {
-    assertion: &'a str,
+    pub(crate) assertion: &'a str,
+    /// Whether it can only be an SVID, by what its sender calls it.
+    pub(crate) is_svid: bool,
     /// The error that says it is not accepted: the assertion authenticates, or is the grant.
     pub(crate) refused: Kind,
 }
@@ -63,7 +62,8 @@ impl<'a> Credential<'a> {
         }
         match (form.get("client_assertion_type"), form.get("client_assertion")) {
             (Some(kind), Some(assertion)) if ASSERTION_TYPES.contains(&kind) => {
-                Ok(Self { assertion, refused: Kind::InvalidClient })
+                let is_svid = kind == JWT_SPIFFE;
+                Ok(Self { assertion, is_svid, refused: Kind::InvalidClient })
             }
             (Some(_), Some(_)) => {
                 Err(unauthenticated("assertion_type_unknown", "use jwt-spiffe or jwt-bearer"))
@@ -87,7 +87,7 @@ impl<'a> Credential<'a> {
         }
         let assertion = form.get("assertion");
         let assertion = assertion.ok_or(missing("assertion_missing", "assertion is missing"))?;
-        Ok(Self { assertion, refused: Kind::InvalidGrant })
+        Ok(Self { assertion, is_svid: false, refused: Kind::InvalidGrant })
     }
 }
 
@@ -107,24 +107,20 @@ impl Surface {
         client_id: Option<&str>,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
-        let refused = |error| Refusal::of_assertion(credential.refused, error);
-        let issuer = self.issuer.as_str();
-        let bundles = self.broker.trust_bundles();
-        let svid = verify_client_assertion(credential.assertion, &bundles, issuer, now)
-            .map_err(refused)?;
-        // What an SVID from before the start was used for is forgotten, so it is not taken again.
-        if svid.issued.is_none_or(|issued| issued.s() < self.started.s()) {
-            let advice = "the SVID is older than this node's start; fetch another";
+        let proven = self.identify(credential, now)?;
+        // What an assertion from before the start was used for is forgotten, so it is not taken again.
+        if proven.issued.is_none_or(|issued| issued.s() < self.started.s()) {
+            let advice = "the assertion is older than this node's start; fetch another";
             return Err(Refusal::new(credential.refused, "assertion_before_start", advice));
         }
-        if client_id.is_some_and(|id| id != svid.id.as_str()) {
-            let advice = "client_id is not the SVID's SPIFFE ID; leave it out, or send that";
+        let agent = self.agent_of(&proven.who, credential.refused)?;
+        let own = SpiffeId::agent(self.broker.trust_domain(), &agent);
+        if client_id.is_some_and(|id| id != proven.id && id != own.as_str()) {
+            let advice = "client_id is not what the assertion proves; leave it out, or send that";
             return Err(Refusal::new(credential.refused, "client_id_differs", advice));
         }
-        let agent = svid.id.agent_name().ok_or(refused(TokenError::WrongTrustDomain))?;
         self.check_agent(&agent, credential.refused)?;
-        let once = Once { digest: svid.token_digest, expires: svid.expires };
-        Ok(Caller { agent, id: svid.id.to_string(), once: Some(once) })
+        Ok(Caller { agent, id: proven.id, once: Some(proven.once) })
     }
 
     fn check_agent(&self, agent: &AgentName, refused: Kind) -> Result<(), Refusal> {

@@ -60,6 +60,7 @@ async fn status(
             "problem": desk.broker.outbox_problem().as_deref(),
             "changes_waiting": desk.broker.changes_waiting(),
         },
+        "authorities": desk.broker.authorities(),
         "holding": desk.broker.is_holding(),
         "unreadable": desk.broker.latest().unreadable,
     })))

@@ -278,6 +278,6 @@ fn is_known(snapshot: &Snapshot, target: &LockTarget) -> bool {
             grants.any(|grant| grant.id == *id)
         }
         LockTarget::Resource(name) => snapshot.resources.contains_key(name),
-        LockTarget::TrustDomain(_) | LockTarget::Everything => true,
+        LockTarget::TrustDomain(_) | LockTarget::ForeignDomain(_) | LockTarget::Everything => true,
     }
 }

@@ -13,6 +13,7 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
+use crate::trust::AuthorityKind;
 use crate::work::lease;
 
 /// How many commits one closing may take: each does as much as fits in it.
@@ -77,15 +78,7 @@ impl Broker {
         reason: String,
         by: &UserName,
     ) -> Result<(LockId, Done), BrokerError> {
-        if let LockTarget::TrustDomain(domain) = &target
-            && *domain != self.trust_domain.as_str()
-        {
-            let problem = format!(
-                "no agent of Carnet's is of `{domain}`: a lock on {} stops all of them",
-                self.trust_domain
-            );
-            return Err(BrokerError::invalid("target", problem));
-        }
+        let target = self.domain_of(target)?;
         let id = LockId::from_bits(fresh_bits());
         let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
         let (_, done) = self
@@ -106,6 +99,25 @@ impl Broker {
             })
             .await?;
         Ok((id, done))
+    }
+
+    /// A lock on another trust domain stops the agents it has names for, and no others.
+    fn domain_of(&self, target: LockTarget) -> Result<LockTarget, BrokerError> {
+        let domain = match target {
+            LockTarget::TrustDomain(domain) | LockTarget::ForeignDomain(domain) => domain,
+            target => return Ok(target),
+        };
+        if domain == self.trust_domain.as_str() {
+            return Ok(LockTarget::TrustDomain(domain));
+        }
+        if self.trust.load().find(AuthorityKind::Domain, &domain).is_some() {
+            return Ok(LockTarget::ForeignDomain(domain));
+        }
+        let problem = format!(
+            "no agent of Carnet's is of `{domain}`: name one of [[trust.foreign_domain]]; a lock on {} stops all",
+            self.trust_domain
+        );
+        Err(BrokerError::invalid("target", problem))
     }
 
     /// Lifts a lock.

@@ -157,7 +157,13 @@ impl Desk {
         let sequence = self.started_s + self.broker.keys_changed();
         let bundle = self.broker.svid_keys().spiffe_bundle(sequence, REFRESH_HINT_S);
         let domain = self.broker.trust_domain().id();
-        JwtBundlesResponse { bundles: BTreeMap::from([(domain, bundle.to_string().into_bytes())]) }
+        let mut bundles = BTreeMap::from([(domain, bundle.to_string().into_bytes())]);
+        let (trust, now) = (self.broker.trust.load(), self.broker.now().mono);
+        for (domain, held) in trust.domains(now) {
+            let bundle = held.keys.spiffe_bundle(held.sequence, REFRESH_HINT_S);
+            bundles.insert(domain.id(), bundle.to_string().into_bytes());
+        }
+        JwtBundlesResponse { bundles }
     }
 }
 
@@ -167,6 +173,7 @@ pub(super) struct Watching<Answer> {
     peer: Arc<Peer>,
     bundle: fn(&Desk) -> Answer,
     revisions: watch::Receiver<u64>,
+    trusted: watch::Receiver<u64>,
     sent: Option<Answer>,
     is_over: bool,
 }
@@ -181,7 +188,8 @@ impl<Answer: Clone + PartialEq> Watching<Answer> {
         let peer = peer_of(&request)?;
         desk.attest(&peer).await?;
         let revisions = desk.broker.revisions();
-        let watching = Self { desk, peer, bundle, revisions, sent: None, is_over: false };
+        let trusted = desk.broker.trust.load().changes.subscribe();
+        let watching = Self { desk, peer, bundle, revisions, trusted, sent: None, is_over: false };
         Ok(Response::new(futures::stream::unfold(watching, Self::next)))
     }
 
@@ -192,6 +200,7 @@ impl<Answer: Clone + PartialEq> Watching<Answer> {
                 tokio::select! {
                     () = stop.cancelled() => return None,
                     changed = self.revisions.changed() => changed.ok()?,
+                    changed = self.trusted.changed() => changed.ok()?,
                 }
                 if let Err(status) = self.desk.attest(&self.peer).await {
                     self.is_over = true;

@@ -112,7 +112,9 @@ fn target_text(target: &LockTarget) -> String {
         LockTarget::Task(id) => format!("task:{id}"),
         LockTarget::Grant(id) => format!("grant:{id}"),
         LockTarget::Resource(name) => format!("resource:{name}"),
-        LockTarget::TrustDomain(name) => format!("trust-domain:{}", escaped(name)),
+        LockTarget::TrustDomain(name) | LockTarget::ForeignDomain(name) => {
+            format!("trust-domain:{}", escaped(name))
+        }
         LockTarget::Everything => "everything".to_owned(),
     }
 }

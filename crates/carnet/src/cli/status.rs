@@ -78,9 +78,26 @@ fn text(session: &Session, status: &Value) -> String {
         let told = format!("left out, and nothing is permitted on it: {}", named.join(", "));
         text.push_str(&fields(0, &[("unreadable", output.paint(Tone::Bad, &told))]));
     }
+    for authority in at("/authorities").as_array().into_iter().flatten() {
+        text.push_str(&vouching(output, authority));
+    }
     if !locks.is_empty() {
         text.push('\n');
         text.push_str(&lock::table(output, &locks));
     }
     text
+}
+
+/// How one of those stands who vouch for agents and people.
+fn vouching(output: crate::output::Output, authority: &Value) -> String {
+    let word = |name: &str| escaped(authority[name].as_str().unwrap_or_default());
+    let problem = match authority["problem"].as_str() {
+        Some(problem) => format!(": {}", escaped(problem)),
+        None => String::new(),
+    };
+    let told = match authority["keys"].as_u64().unwrap_or(0) {
+        0 => output.paint(Tone::Bad, &format!("vouches for nobody{problem}")),
+        keys => format!("{keys} keys{problem}"),
+    };
+    fields(0, &[("authority", format!("{} {}: {told}", word("kind"), word("name")))])
 }

@@ -123,6 +123,7 @@ async fn start_broker(config: &Config, keys: Keys) -> anyhow::Result<(Arc<Broker
     })
     .await?;
     broker.put_users(config.known_users()).await?;
+    broker.trust_in(crate::authorities::read(config)?).await.context("trust")?;
     Ok((broker, ledger))
 }
 

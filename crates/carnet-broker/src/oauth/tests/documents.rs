@@ -29,7 +29,9 @@ async fn the_metadata_says_what_is_served_and_nothing_more() {
         "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer",
             "urn:ietf:params:oauth:grant-type:token-exchange"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
-        "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
+        "token_endpoint_auth_signing_alg_values_supported": [
+            "ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+        ],
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
         "authorization_details_types_supported": ["carnet_task", "carnet_delegation"],
         "carnet_authorization_details_schemas": {

@@ -7,6 +7,7 @@ mod documents;
 #[rustfmt::skip]
 mod exchange;
 mod federation;
+mod foreign;
 mod grants;
 mod introspection;
 mod loopback;

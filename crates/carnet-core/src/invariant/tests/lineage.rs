@@ -64,6 +64,7 @@ fn stops(target: &LockTarget) -> bool {
         LockTarget::Agent(_) | LockTarget::Task(_) | LockTarget::Grant(_) => true,
         LockTarget::Instance(instance) => *instance == InstanceId::from_bits(1),
         LockTarget::Resource(resource) => resource.as_str() == "desk",
+        LockTarget::ForeignDomain(_) => false,
         LockTarget::TrustDomain(_) | LockTarget::Everything => true,
     }
 }
