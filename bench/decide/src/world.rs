@@ -168,6 +168,7 @@ fn task_view(n: usize) -> Result<TaskView, String> {
         opened_with: None,
         marked: false,
         state: TaskState::Open,
+        suspension: None,
     };
     let grants = allowances(n % AGENTS, n).into_iter().enumerate().map(|(m, allowance)| {
         Ok(Grant {

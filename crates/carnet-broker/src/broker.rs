@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use carnet_core::{Digest, Monotonic, Now, Policy, Timestamp, View};
+use carnet_core::{ContextRules, Digest, Monotonic, Now, Policy, Timestamp, View};
 use carnet_identity::TrustDomain;
 use carnet_ledger::{Ledger, OutboxPosition};
 use carnet_store::{Revision, Store};
@@ -68,6 +68,8 @@ pub struct Broker {
     /// Brakes in force that the store could not write, in their order.
     pub(crate) held: Mutex<Vec<Held>>,
     pub(crate) lanes: Lanes,
+    /// What is done when the context of tasks changes.
+    pub(crate) rules: ArcSwap<ContextRules>,
     pub(crate) turned_down: TurnedDown,
     /// Who else vouches for agents and people.
     pub(crate) trust: ArcSwap<Trust>,
@@ -155,6 +157,7 @@ impl Broker {
             policies: Mutex::default(),
             held: Mutex::default(),
             lanes: Lanes::default(),
+            rules: ArcSwap::default(),
             turned_down: TurnedDown::default(),
             trust: ArcSwap::default(),
             outbox_waiting: Notify::new(),

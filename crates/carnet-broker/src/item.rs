@@ -1,8 +1,8 @@
 //! What the broker keeps in the store: typed records, read and written in one place.
 
 use carnet_core::{
-    Agent, Approval, Digest, Grant, Instance, Lease, Lock, ReservationId, Resource, RevokedToken,
-    Task, TaskId, User,
+    Agent, AgentName, Approval, Digest, Grant, Instance, Lease, Lock, ReservationId, Resource,
+    RevokedToken, Task, TaskId, Timestamp, User,
 };
 use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,27 @@ pub(crate) enum Item {
     ActivePolicy(ActivePolicy),
     Key(KeyRecord),
     RevokedToken(RevokedToken),
+    Attestation(Attestation),
+    Heard(Heard),
+}
+
+/// Since when the running copies of an agent are told as they are now. What was issued to one before
+/// says nothing any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Attestation {
+    pub(crate) agent: AgentName,
+    pub(crate) after: Timestamp,
+}
+
+/// An event of another issuer that was taken, and is not taken again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Heard {
+    /// The digest of issuer and `jti`.
+    pub(crate) id: Digest,
+    /// When it was taken.
+    pub(crate) at: Timestamp,
 }
 
 /// What is set aside for one operation, until its outcome is known.
@@ -56,6 +77,8 @@ pub struct ActivePolicy {
 }
 
 const ACTIVE_POLICY_ID: &str = "active-policy";
+pub(crate) const ATTESTATION_PREFIX: &str = "attested-after/";
+pub(crate) const HEARD_PREFIX: &str = "heard/";
 
 impl Item {
     /// The key the record is stored under.
@@ -74,6 +97,10 @@ impl Item {
             Self::ActivePolicy(_) => Key::new(Kind::Meta, ACTIVE_POLICY_ID),
             Self::Key(key) => Key::new(Kind::Secret, key.kid.as_str()),
             Self::RevokedToken(token) => Key::new(Kind::Token, token.jti.as_str()),
+            Self::Attestation(it) => {
+                Key::new(Kind::Meta, format!("{ATTESTATION_PREFIX}{}", it.agent))
+            }
+            Self::Heard(it) => Key::new(Kind::Meta, format!("{HEARD_PREFIX}{}", it.id)),
         }
     }
 
@@ -93,6 +120,8 @@ impl Item {
             Self::ActivePolicy(active) => self.checked(active),
             Self::Key(key) => self.checked(key),
             Self::RevokedToken(token) => self.checked(token),
+            Self::Attestation(it) => self.checked(it),
+            Self::Heard(it) => self.checked(it),
         }
     }
 
@@ -123,10 +152,45 @@ impl Item {
             Kind::Meta if key.id == ACTIVE_POLICY_ID => {
                 serde_json::from_slice(bytes).map(Self::ActivePolicy)
             }
+            Kind::Meta if key.id.starts_with(ATTESTATION_PREFIX) => {
+                serde_json::from_slice(bytes).map(Self::Attestation)
+            }
+            Kind::Meta if key.id.starts_with(HEARD_PREFIX) => {
+                serde_json::from_slice(bytes).map(Self::Heard)
+            }
             Kind::Secret => serde_json::from_slice(bytes).map(Self::Key),
             Kind::Token => serde_json::from_slice(bytes).map(Self::RevokedToken),
             Kind::Meta | Kind::Policy => return Ok(None),
         };
         item.map(Some).map_err(|error| BrokerError::Corrupt { key: key.to_string(), error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_change_keeps_its_form() {
+        let at = Timestamp::from_s(7);
+        let id = Digest::of(b"x");
+        let items = [
+            (
+                Item::Attestation(Attestation { agent: "desk".parse().unwrap(), after: at }),
+                "meta/attested-after/desk".to_owned(),
+                r#"{"agent":"desk","after":7000000}"#.to_owned(),
+            ),
+            (
+                Item::Heard(Heard { id, at }),
+                format!("meta/heard/{id}"),
+                format!(r#"{{"id":"{id}","at":7000000}}"#),
+            ),
+        ];
+        for (item, key, bytes) in items {
+            assert_eq!(item.key().to_string(), key);
+            assert_eq!(item.encode().unwrap(), bytes.as_bytes());
+            let read = Item::decode(&item.key(), bytes.as_bytes()).unwrap();
+            assert_eq!(read, Some(item));
+        }
     }
 }

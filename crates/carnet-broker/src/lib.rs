@@ -9,6 +9,7 @@
 
 mod broker;
 mod clock;
+pub mod context;
 mod draft;
 mod drain;
 mod error;

@@ -49,12 +49,14 @@ impl Broker {
         if uid == Some(0) {
             tracing::warn!(agent = %agent.name, "the agent runs as root: any process of root can be it");
         }
+        let _lane = self.lanes.enter(&("agent", &agent.name)).await;
+        check_registration(&self.latest(), &agent)?;
+        crate::identities::check(&self.trust_domain, &self.issuer, &agent)?;
+        // What rests on the registration as it was is stopped before it is another.
+        self.narrow_for(&agent, by).await?;
         let (_, done) = self
             .transact(&Principal::User(by.clone()), |state, draft, _| {
-                check_owner(state, &agent.owner)?;
-                check_standing(&agent)?;
-                check_told_apart(state, &agent)?;
-                crate::identities::check(&self.trust_domain, &self.issuer, &agent)?;
+                check_registration(state, &agent)?;
                 let details = json!({
                     "owner": agent.owner, "environment": agent.environment,
                     "selectors": agent.selectors, "identities": names(&agent), "bearer_read": agent.bearer_read,
@@ -71,6 +73,7 @@ impl Broker {
 
     /// Makes the known users exactly those of the configuration.
     pub async fn put_users(&self, users: Vec<User>) -> Result<Done, BrokerError> {
+        self.narrow_for_people(&users).await?;
         loop {
             let by = carnet()?;
             let changed =
@@ -176,6 +179,12 @@ impl Broker {
     pub fn agent(&self, name: &AgentName) -> Option<std::sync::Arc<Agent>> {
         self.view().snapshot.agents.get(name).cloned()
     }
+}
+
+fn check_registration(state: &State, agent: &Agent) -> Result<(), BrokerError> {
+    check_owner(state, &agent.owner)?;
+    check_standing(agent)?;
+    check_told_apart(state, agent)
 }
 
 /// Whether there is somebody who answers for what is owned.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use carnet_core::{
-    Approval, ApprovalId, ApprovalState, Grant, Lease, LeaseId, Lock, LockId, LockState,
-    LockTarget, ReservationId, RevokedToken, Snapshot, TASK_DEPTH_MAX, Task, TaskId, TaskState,
-    TaskView, Timestamp,
+    AgentName, Approval, ApprovalId, ApprovalState, Digest, Grant, Lease, LeaseId, Lock, LockId,
+    LockState, LockTarget, ReservationId, RevokedToken, Snapshot, TASK_DEPTH_MAX, Task, TaskId,
+    TaskState, TaskView, Timestamp,
 };
 use carnet_store::{Key, Kind, Record, Revision};
 
 use crate::error::BrokerError;
-use crate::item::{ActivePolicy, Item, Reservation};
+use crate::item::{ActivePolicy, HEARD_PREFIX, Item, Reservation};
 use crate::keys::Keys;
 
 /// A record as it came to be: what it is now, or that it is gone.
@@ -28,6 +28,10 @@ pub(crate) struct State {
     pub(crate) leases: BTreeMap<LeaseId, Arc<Lease>>,
     pub(crate) active_policy: Option<ActivePolicy>,
     pub(crate) keys: Arc<Keys>,
+    /// Since when the running copies of an agent are told as they are now.
+    pub(crate) attested_after: BTreeMap<AgentName, Timestamp>,
+    /// The events of other issuers that were taken, and when.
+    pub(crate) heard: BTreeMap<Digest, Timestamp>,
     revisions: HashMap<Key, Revision>,
     /// Records of the store that do not read, and why. Nothing is permitted by them.
     pub(crate) unreadable: BTreeMap<String, String>,
@@ -210,6 +214,8 @@ impl State {
                 let revoked = Arc::make_mut(&mut snapshot.tokens_revoked);
                 revoked.insert(token.jti.clone(), Arc::new(token));
             }
+            Item::Attestation(it) => drop(self.attested_after.insert(it.agent, it.after)),
+            Item::Heard(it) => drop(self.heard.insert(it.id, it.at)),
             Item::Key(key) => {
                 if key.removed_at.is_some() {
                     Arc::make_mut(&mut snapshot.keys_removed).insert(key.kid.clone());
@@ -320,7 +326,13 @@ impl State {
                 }
             }
             // Nothing deletes these while their task is there; what is the policy in force stays so.
-            Kind::Grant | Kind::Approval | Kind::Meta => {}
+            Kind::Grant | Kind::Approval => {}
+            Kind::Meta => {
+                let heard = key.id.strip_prefix(HEARD_PREFIX).and_then(|id| id.parse().ok());
+                if let Some(id) = heard {
+                    self.heard.remove(&id);
+                }
+            }
             Kind::Secret => {
                 Arc::make_mut(&mut self.keys).remove(&key.id);
             }

@@ -159,6 +159,16 @@ pub struct Login {
     pub subject: String,
 }
 
+impl Owner {
+    /// Whether somebody among `users` is the owner, or in the team that is.
+    pub fn is_among(&self, users: &[User]) -> bool {
+        users.iter().any(|user| match self {
+            Self::User(name) => user.name == *name,
+            Self::Team(team) => user.teams.contains(team.as_str()),
+        })
+    }
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -78,6 +78,7 @@ pub(crate) fn task(id: &str) -> Task {
         opened_with: None,
         marked: false,
         state: TaskState::Open,
+        suspension: None,
     }
 }
 

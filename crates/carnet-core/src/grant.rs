@@ -86,6 +86,8 @@ pub enum GrantEvent {
     Activate,
     /// A person is asked.
     Ask(ApprovalId),
+    /// What a person was asked, or said yes to, is asked again: the context is another.
+    AskAgain(ApprovalId),
     /// The person said yes.
     Approve(Approved),
     /// The person said no, or did not answer in time.
@@ -109,6 +111,7 @@ impl GrantEvent {
         match self {
             Self::Activate => "become active",
             Self::Ask(_) => "ask",
+            Self::AskAgain(_) => "ask again",
             Self::Approve(_) => "be approved",
             Self::Deny => "be denied",
             Self::Withdraw => "be withdrawn",
@@ -185,6 +188,13 @@ impl Grant {
             }
             (S::Requested, GrantEvent::Activate) => (S::Active, "activated"),
             (S::Requested, GrantEvent::Ask(approval)) => (S::Pending(approval), "asked"),
+            (S::Pending(_), GrantEvent::AskAgain(approval)) => {
+                (S::Pending(approval), "asked_again")
+            }
+            (S::Active, GrantEvent::AskAgain(approval)) if self.approved.is_some() => {
+                self.approved = None;
+                (S::Pending(approval), "asked_again")
+            }
             (S::Pending(asked), GrantEvent::Approve(approved)) if *asked == approved.approval => {
                 self.approved = Some(approved);
                 (S::Active, "approved")

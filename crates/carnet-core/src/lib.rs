@@ -23,6 +23,7 @@
 
 mod agent;
 mod approval;
+mod context;
 mod coverage;
 mod decide;
 mod delegation;
@@ -56,6 +57,7 @@ pub use agent::{Agent, Identity, Instance, Login, Owner, OwnerError, Selectors, 
 pub use approval::{
     Answer, Approval, ApprovalEvent, ApprovalState, Approver, ApproverError, Asked, Question,
 };
+pub use context::{ContextEvent, ContextRules, Reaction};
 pub use coverage::{Charge, Cover, Miss};
 pub use decide::{
     Caller, Decision, DecisionKind, Hop, QUESTIONS_PENDING_MAX, assess, check_caller, on_use_terms,
@@ -95,6 +97,6 @@ pub use registry::{
 };
 pub use revoked::RevokedToken;
 pub use snapshot::{Snapshot, TASK_DEPTH_MAX, TaskView, View};
-pub use task::{Closure, Task, TaskEvent, TaskState};
+pub use task::{Closure, Suspension, Task, TaskEvent, TaskState};
 pub use time::{Monotonic, Now, Timestamp};
 pub use value::{Email, EmailDomain, FilePath, Number, ValueError, ValueType, WebUrl};

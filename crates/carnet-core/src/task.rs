@@ -49,6 +49,23 @@ pub struct Task {
     pub marked: bool,
     /// Where it stands.
     pub state: TaskState,
+    /// Why it is suspended, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Suspension>,
+}
+
+/// Why a task is suspended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspension {
+    /// What put its context in doubt.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The task above it that it was suspended with, and is resumed with; none where it was for its
+    /// own sake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<TaskId>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -187,7 +204,10 @@ impl Task {
         let (state, transition) = match (&self.state, event) {
             (TaskState::Proposed, TaskEvent::Open) => (TaskState::Open, "opened"),
             (TaskState::Open, TaskEvent::Suspend) => (TaskState::Suspended, "suspended"),
-            (TaskState::Suspended, TaskEvent::Resume) => (TaskState::Open, "resumed"),
+            (TaskState::Suspended, TaskEvent::Resume) => {
+                self.suspension = None;
+                (TaskState::Open, "resumed")
+            }
             (
                 TaskState::Proposed | TaskState::Open | TaskState::Suspended,
                 TaskEvent::Close(closure),
@@ -216,6 +236,17 @@ impl Task {
         self.state = state;
         let effects = self.effects_of(transition);
         Ok((self, effects))
+    }
+
+    /// Suspends the task and says why.
+    pub fn suspend(
+        self,
+        suspension: Suspension,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Effect>), TransitionError> {
+        let (mut task, effects) = self.apply(TaskEvent::Suspend, now)?;
+        task.suspension = Some(suspension);
+        Ok((task, effects))
     }
 
     /// The task with one more child, and `calls` of its budget moved there.

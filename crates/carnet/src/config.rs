@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use carnet_broker::oauth::OAuthOptions;
 use carnet_core::{Login, User, UserName};
 use carnet_identity::TrustDomain;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::agent::issuer::Issuer;
 use crate::authorities::{ForeignDomainEntry, IdpEntry, IssuerEntry};
+use crate::context::Context;
 
 /// The file's name.
 pub(crate) const FILE: &str = "carnet.toml";
@@ -39,6 +40,9 @@ pub(crate) struct Config {
     /// How long a node may decide on the view it has.
     #[serde(default)]
     pub freshness: Freshness,
+    /// What is done when what tasks rest on changes.
+    #[serde(default)]
+    pub context: Context,
     /// The people Carnet knows. One with a `uid` is an operator.
     #[serde(default, rename = "user")]
     pub users: Vec<UserEntry>,
@@ -244,6 +248,7 @@ impl Config {
         self.trust_domain()?;
         self.check_issuer()?;
         crate::authorities::check(self)?;
+        self.context.check()?;
         self.check_users()
     }
 

@@ -193,6 +193,27 @@ hold_s = 0
 # For how long Carnet may decide on the view it has, in milliseconds.
 window_ms = 1000
 
+[context]
+# What is done when what tasks rest on changes: "record" (and nothing else), "suspend" (until an
+# operator resumes), "close", or "lock" (whom it is about). See docs/context.md.
+# agent_changed = "suspend"
+# agent_removed = "close"
+# owner_gone = "suspend"
+# user_changed = "record"
+# user_gone = "close"
+# session_revoked = "close"
+# credential_change = "close"
+# risk_level_high = "suspend"
+# risk_level_medium = "record"
+# risk_level_low = "record"
+# device_not_compliant = "suspend"
+# assurance_decrease = "suspend"
+
+# Who may tell of events by security event tokens (OpenID CAEP), sent to /ssf/events.
+# [[context.transmitter]]
+# issuer = "https://idp.example.com"
+# keys = "https://idp.example.com/jwks"
+
 # The people Carnet knows. One with a `uid` is an operator: whoever connects to the operators'
 # socket under this uid is this person. What each may do is for policy to say, by `teams`.
 [[user]]

@@ -10,6 +10,7 @@ mod authorities;
 mod cli;
 mod client;
 mod config;
+mod context;
 mod init;
 mod output;
 mod serve;

@@ -120,6 +120,10 @@ impl Surface {
             return Err(Refusal::new(credential.refused, "client_id_differs", advice));
         }
         self.check_agent(&agent, credential.refused)?;
+        if !proven.issued.is_some_and(|issued| self.broker.is_attested_since(&agent, issued)) {
+            let advice = "the agent's registration changed since; fetch another SVID";
+            return Err(Refusal::new(credential.refused, "assertion_before_change", advice));
+        }
         Ok(Caller { agent, id: proven.id, once: Some(proven.once) })
     }
 

@@ -27,6 +27,9 @@ pub struct Explained {
     pub missing: Value,
     /// The policies that determined it, with their text.
     pub policies: Value,
+    /// Where its task stands now, where it is not over: its state, and why it is suspended.
+    #[serde(default)]
+    pub task: Value,
     /// What each reason means and what to do.
     pub advice: Vec<String>,
 }
@@ -51,7 +54,20 @@ pub(crate) async fn explain(broker: &Broker, id: &DecisionId) -> Result<Explaine
                 .collect::<std::collections::BTreeMap<_, _>>()
         ),
         policies,
+        task: task_of(broker, &decision),
         advice: reasons.iter().map(|reason| format!("{reason}: {}", reason.advice())).collect(),
+    })
+}
+
+/// Where the task of a decision stands now.
+fn task_of(broker: &Broker, decision: &Leaf) -> Value {
+    let id = decision.header().get("task").and_then(Value::as_str);
+    let id = id.and_then(|id| id.parse::<carnet_core::TaskId>().ok());
+    let view = broker.view();
+    let held = id.and_then(|id| view.snapshot.task(&id).cloned());
+    held.map_or(Value::Null, |held| {
+        let task = &held.task;
+        json!({ "id": task.id, "state": task.state.as_str(), "suspension": task.suspension })
     })
 }
 

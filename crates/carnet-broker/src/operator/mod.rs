@@ -7,6 +7,7 @@
 mod approvals;
 mod authorize;
 mod confinement;
+mod context;
 mod explain;
 mod failure;
 mod keys;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::Broker;
 use confinement::Confinement;
 
+pub use context::RuleShown;
 pub use explain::Explained;
 pub use failure::Failure;
 pub use keys::KeyShown;
@@ -81,6 +83,7 @@ fn router(desk: Desk) -> Router {
         .merge(registry::routes())
         .merge(tasks::routes())
         .merge(leases::routes())
+        .merge(context::routes())
         .merge(approvals::routes())
         .merge(policy::routes())
         .merge(keys::routes())

@@ -12,6 +12,9 @@ use crate::error::BrokerError;
 use crate::federation;
 use crate::registry::Review;
 
+/// The most suspended tasks that the status names.
+const SUSPENDED_SHOWN_MAX: usize = 100;
+
 pub(crate) fn routes() -> Router<Desk> {
     Router::new()
         .route("/v1/status", get(status))
@@ -52,6 +55,7 @@ async fn status(
         "agents": view.snapshot.agents.len(),
         "resources": view.snapshot.resources.len(),
         "tasks_open": view.snapshot.tasks.len(),
+        "tasks_suspended": suspended(&view.snapshot),
         "approvals_waiting": desk.broker.pending_approvals().len(),
         "locks": view.snapshot.locks.values().collect::<Vec<_>>(),
         "ledger": {
@@ -64,6 +68,14 @@ async fn status(
         "holding": desk.broker.is_holding(),
         "unreadable": desk.broker.latest().unreadable,
     })))
+}
+
+/// The tasks that are suspended, and why.
+fn suspended(snapshot: &carnet_core::Snapshot) -> Vec<Value> {
+    let tasks = snapshot.tasks.values().map(|view| &view.task);
+    let suspended = tasks.filter(|task| task.state == carnet_core::TaskState::Suspended);
+    let shown = suspended.map(|task| json!({ "task": task.id, "suspension": task.suspension }));
+    shown.take(SUSPENDED_SHOWN_MAX).collect()
 }
 
 async fn put_agent(

@@ -149,6 +149,7 @@ fn propose(
         opened_with: request.opened_with.clone(),
         marked,
         state: TaskState::Proposed,
+        suspension: None,
     }
 }
 

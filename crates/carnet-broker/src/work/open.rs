@@ -85,6 +85,7 @@ fn propose(request: &OpenTask, now: Timestamp) -> Task {
         opened_with: None,
         marked: false,
         state: TaskState::Proposed,
+        suspension: None,
     }
 }
 

@@ -3,7 +3,8 @@
 
 use carnet_core::{
     Agent, AgentName, Caller, Digest, Instance, InstanceId, LockTarget, Now, Owner, Path,
-    Principal, Reason, ResourceName, Snapshot, TaskId, Timestamp, Transport, View, check_caller,
+    Principal, Reason, ResourceName, Snapshot, TaskId, TaskState, Timestamp, Transport, View,
+    check_caller,
     reachable,
 };
 use carnet_identity::{AccessClaims, Act, Confirmation, SpiffeId, Thumbprint, mint_access};
@@ -170,6 +171,17 @@ impl Broker {
         });
         if let Some(view) = open {
             return Ok(view.task.id.clone());
+        }
+        // Opening another would take the doubt for settled.
+        let suspended = view.snapshot.tasks.values().find(|view| {
+            let task = &view.task;
+            let is_its = task.standing && task.agent == agent.name && now < task.deadline;
+            is_its && task.state == TaskState::Suspended
+        });
+        if let Some(view) = suspended {
+            let id = &view.task.id;
+            let detail = format!("{id} is suspended: an operator resumes or closes it");
+            return Err(BrokerError::refused(Reason::TaskNotOpen, detail));
         }
         let intent = agent.standing.clone().ok_or_else(|| {
             let detail = format!(

@@ -2,7 +2,9 @@
 
 mod approving;
 mod brakes;
+mod context;
 mod delegating;
+mod events;
 mod federating;
 mod forgetful;
 mod gate;

@@ -39,6 +39,19 @@ async fn closing_the_task_closes_the_stream_of_a_call() {
 }
 
 #[tokio::test]
+async fn suspending_the_task_closes_the_stream_of_a_call() {
+    let world = World::new().await;
+    endless(&world, "tools/call");
+    let session = world.agent.open(Path::Read, MIDDLE).await;
+    let mut stream = session.call("get_ticket", json!({ "id": "T-1" })).stream().await;
+    assert!(stream.next().await.is_some());
+    world.change_task(|view| view.task.state = carnet_core::TaskState::Suspended).await;
+    assert_eq!(stream.next().await, None);
+    world.server.left(1).await;
+    world.outcome("revoked").await;
+}
+
+#[tokio::test]
 async fn taking_away_the_key_that_signed_its_token_closes_the_stream_of_a_call() {
     let world = World::new().await;
     endless(&world, "tools/call");

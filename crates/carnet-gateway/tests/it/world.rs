@@ -267,6 +267,7 @@ fn task() -> Task {
         opened_with: None,
         marked: false,
         state: TaskState::Open,
+        suspension: None,
     }
 }
 

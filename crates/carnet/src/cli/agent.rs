@@ -9,7 +9,9 @@ use carnet_identity::SpiffeId;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::task::instants;
 use super::{Session, exit, intent_file, usage};
+use crate::client::segment;
 use crate::init;
 use crate::output::fields;
 use crate::shown::escaped;
@@ -20,6 +22,7 @@ use crate::shown::escaped;
 pub(crate) enum AgentCommand {
     Add(Box<Add>),
     List(List),
+    Remove(Remove),
     Review(usage::Review),
 }
 
@@ -82,13 +85,34 @@ pub(crate) struct Add {
 #[command(after_help = "Example:\n  carnet agent list --output json")]
 pub(crate) struct List {}
 
+/// Take an agent off the registry: its tasks end, and it gets nothing any more
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  carnet agent remove crawler")]
+pub(crate) struct Remove {
+    /// The agent
+    #[arg(value_name = "NAME")]
+    name: AgentName,
+}
+
 impl AgentCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
         match self {
             Self::Add(add) => add.run(session).await,
             Self::List(list) => list.run(session).await,
+            Self::Remove(remove) => remove.run(session).await,
             Self::Review(review) => review.run(session).await,
         }
+    }
+}
+
+impl Remove {
+    async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
+        let path = format!("/v1/agents/{}", segment(self.name.as_str()));
+        let answer: Value = session.client()?.delete(&path).await?;
+        session
+            .output
+            .print(&answer, || format!("removed {}\n{}", self.name, instants(&answer)))?;
+        exit::done()
     }
 }
 

@@ -59,6 +59,9 @@ fn text(output: Output, id: &DecisionId, explained: &Explained) -> String {
         text.push_str(&heading("what became of it"));
         text.push_str(&outcome_text(outcome));
     }
+    if let Some(why) = explained.task.pointer("/suspension/why").and_then(Value::as_str) {
+        text.push_str(&format!("\nThe task is suspended now: {}\n", escaped(why)));
+    }
     if !explained.advice.is_empty() {
         text.push_str(&heading("what to do"));
         for advice in &explained.advice {
@@ -293,6 +296,7 @@ mod tests {
                             "text": "permit (\n  principal\n);" },
                 "failed": ["condition: context.task.standing"],
             }]}),
+            task: Value::Null,
             advice: vec!["not_covered: no allowance of the task covers this call".into()],
         }
     }

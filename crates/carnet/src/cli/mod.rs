@@ -4,6 +4,7 @@ mod agent;
 mod approval;
 mod configuration;
 mod connect;
+mod context;
 mod delegation;
 mod exit;
 mod explain;
@@ -21,6 +22,7 @@ mod question;
 mod resource;
 mod review;
 mod status;
+mod suspension;
 mod task;
 mod token;
 mod transport;
@@ -83,6 +85,8 @@ enum Command {
     Resource(Box<resource::ResourceCommand>),
     #[command(subcommand)]
     Task(task::TaskCommand),
+    #[command(subcommand)]
+    Context(context::ContextCommand),
     Approvals(approval::Approvals),
     Approve(approval::Approve),
     Deny(approval::Deny),
@@ -182,6 +186,7 @@ impl Command {
             Self::Agent(agent) => agent.run(session).await,
             Self::Resource(resource) => resource.run(session).await,
             Self::Task(task) => task.run(session).await,
+            Self::Context(context) => context.run(session).await,
             Self::Approvals(approvals) => approvals.run(session).await,
             Self::Approve(approve) => approve.run(session).await,
             Self::Deny(deny) => deny.run(session).await,

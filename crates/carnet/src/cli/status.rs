@@ -23,6 +23,18 @@ impl Status {
     }
 }
 
+/// How many tasks are open, and which of them are suspended and why.
+fn tasks_open(open: &Value, suspended: &Value) -> String {
+    let Value::Array(suspended) = suspended else { return open.to_string() };
+    let text = |value: &Value, pointer: &str| {
+        escaped(value.pointer(pointer).and_then(Value::as_str).unwrap_or_default())
+    };
+    let named = suspended
+        .iter()
+        .map(|it| format!("{} suspended: {}", text(it, "/task"), text(it, "/suspension/why")));
+    std::iter::once(open.to_string()).chain(named).collect::<Vec<_>>().join("; ")
+}
+
 fn text(session: &Session, status: &Value) -> String {
     let output = session.output;
     let at = |pointer: &str| status.pointer(pointer).cloned().unwrap_or_default();
@@ -53,7 +65,7 @@ fn text(session: &Session, status: &Value) -> String {
             ("policy", policy),
             ("agents", word("/agents")),
             ("resources", word("/resources")),
-            ("tasks open", word("/tasks_open")),
+            ("tasks open", tasks_open(&at("/tasks_open"), &at("/tasks_suspended"))),
             ("approvals waiting", word("/approvals_waiting")),
             ("ledger", ledger),
             ("locks", locks.iter().filter(|lock| lock.is_in_force()).count().to_string()),

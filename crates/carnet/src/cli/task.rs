@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Session, delegation, exit, grant, intent_file, lease};
+use super::{Session, delegation, exit, grant, intent_file, lease, suspension};
 use crate::client::segment;
 use crate::output::{Output, Tone, fields};
 use crate::shown::{escaped, now, span, time, time_us};
@@ -22,6 +22,8 @@ pub(crate) enum TaskCommand {
     Show(Show),
     List(List),
     Close(Close),
+    Suspend(suspension::Suspend),
+    Resume(suspension::Resume),
 }
 
 /// Open a task for an agent
@@ -100,6 +102,8 @@ impl TaskCommand {
             Self::Show(show) => show.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Close(close) => close.run(session).await,
+            Self::Suspend(suspend) => suspend.run(session).await,
+            Self::Resume(resume) => resume.run(session).await,
         }
     }
 }
@@ -175,6 +179,9 @@ fn about(output: Output, task: &Task, above: &[Task], below: &[Task]) -> String 
         ("deadline", time_and_left(task.deadline)),
         ("calls", calls),
     ];
+    if let Some(suspension) = &task.suspension {
+        lines.insert(1, ("because", suspension::text(suspension)));
+    }
     if task.standing {
         lines.push(("standing", "opened from the agent's standing intent".to_owned()));
     }
@@ -211,6 +218,16 @@ fn state(state: &TaskState) -> String {
     }
 }
 
+/// The state; of a suspended task also why it is.
+fn state_and_why(task: &Task) -> String {
+    match (&task.state, &task.suspension) {
+        (TaskState::Suspended, Some(suspension)) => {
+            format!("suspended: {}", escaped(&suspension.why))
+        }
+        (other, _) => state(other),
+    }
+}
+
 impl List {
     async fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
         let tasks: Vec<Task> =
@@ -220,7 +237,7 @@ impl List {
                 task.id.to_string().into(),
                 task.agent.to_string().into(),
                 task.subject.to_string().into(),
-                session.output.cell(tone(&task.state), state(&task.state)),
+                session.output.cell(tone(&task.state), state_and_why(task)),
                 time(task.deadline).into(),
                 escaped(&task.purpose).into(),
             ]

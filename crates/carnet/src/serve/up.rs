@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use carnet_broker::fetch::Fetcher;
 use carnet_broker::operator::{self, OperatorOptions, Operators};
-use carnet_broker::{Broker, BrokerParts, oauth, workload};
+use carnet_broker::{Broker, BrokerParts, context, oauth, workload};
 use carnet_gateway::{ChildRules, Gateway, GatewayParts};
 use carnet_ledger::{Ledger, LedgerConfig, RealDisk};
 use carnet_store::{SqliteOptions, SqliteStore};
@@ -85,7 +86,9 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let mut tasks = JoinSet::new();
     serve_operators(&config, &broker, &gateway, &mut tasks).await?;
     serve_agents(&config, &broker, &mut tasks).await?;
-    let oauth = oauth::router(broker, config.oauth())?;
+    let transmitters = config.context.transmitters(&config.root, &config.issuer())?;
+    let events = context::router(Arc::clone(&broker), Fetcher::new(&[]), transmitters);
+    let oauth = oauth::router(broker, config.oauth())?.merge(events);
     tasks.spawn(listener::serve(listener, tls, Front { gateway, oauth }, Limits::default()));
     Ok(Running { ledger, tasks })
 }
@@ -122,6 +125,7 @@ async fn start_broker(config: &Config, keys: Keys) -> anyhow::Result<(Arc<Broker
         freshness_window: Duration::from_millis(config.freshness.window_ms),
     })
     .await?;
+    broker.follow_rules(config.context.rules());
     broker.put_users(config.known_users()).await?;
     broker.trust_in(crate::authorities::read(config)?).await.context("trust")?;
     Ok((broker, ledger))

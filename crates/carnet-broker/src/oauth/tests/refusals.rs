@@ -282,6 +282,21 @@ async fn a_locked_agent_gets_nothing() {
 }
 
 #[tokio::test]
+async fn an_svid_from_before_the_agent_was_told_otherwise_is_refused() {
+    let bench = Bench::new().await;
+    let before = bench.good();
+    let mut selectors = crate::oauth::fixture::own_selectors();
+    selectors.executable = Some("/usr/bin/desk".into());
+    bench.house.register("desk-agent", selectors, None).await;
+    check(&bench, vec![Case(141, "told otherwise since", before, 401, "invalid_client", "assertion_before_change")]).await;
+    let desk = "spiffe://carnet.example/agent/desk-agent";
+    let svid = bench.odd_svid(desk, ISSUER, bench.now().plus_s(2));
+    let after = bench.good().set("client_assertion", &svid);
+    // The agent is itself again; what it lacks now is a task.
+    check(&bench, vec![Case(142, "fetched since", after, 400, "invalid_scope", "task_unknown")]).await;
+}
+
+#[tokio::test]
 async fn other_methods_and_other_grants_by_other_doors_are_refused() {
     let bench = Bench::new().await;
     let mut get = bench.good();
