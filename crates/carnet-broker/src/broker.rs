@@ -18,6 +18,7 @@ use crate::error::BrokerError;
 use crate::hold::Held;
 use crate::keys::{KeyRing, Keys};
 use crate::lane::Lanes;
+use crate::oauth::authorize::flows::Flows;
 use crate::policy_set::NoPolicy;
 use crate::published::{Published, Taken};
 use crate::state::State;
@@ -73,6 +74,8 @@ pub struct Broker {
     pub(crate) turned_down: TurnedDown,
     /// Who else vouches for agents and people.
     pub(crate) trust: ArcSwap<Trust>,
+    /// Authorizations that wait for a person.
+    pub(crate) flows: Mutex<Flows>,
     pub(crate) outbox_waiting: Notify,
     pub(crate) drained: watch::Sender<Drained>,
     running: Mutex<JoinSet<()>>,
@@ -160,6 +163,7 @@ impl Broker {
             rules: ArcSwap::default(),
             turned_down: TurnedDown::default(),
             trust: ArcSwap::default(),
+            flows: Mutex::default(),
             outbox_waiting: Notify::new(),
             drained: watch::Sender::new(Drained::default()),
             running: Mutex::default(),

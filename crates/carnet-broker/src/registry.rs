@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use carnet_core::{
-    ActionName, Agent, AgentName, ArgumentKind, Digest, EffectClass, Owner, Path, Principal,
-    Registered, Resource, ResourceName, RunAs, Selectors, Transport, User, UserName,
+    ActionName, Agent, AgentName, ArgumentKind, Digest, EffectClass, Identity, Owner, Path,
+    Principal, Registered, Resource, ResourceName, RunAs, Selectors, Transport, User, UserName,
 };
 use carnet_store::{Key, Kind};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::federation;
 use crate::item::Item;
+use crate::oauth::authorize::is_redirect_uri;
 use crate::state::State;
 use crate::work::sweep::carnet;
 
@@ -213,6 +214,14 @@ fn check_told_apart(state: &State, agent: &Agent) -> Result<(), BrokerError> {
         return Err(BrokerError::invalid("identities", problem));
     }
     for (n, identity) in agent.identities.iter().enumerate() {
+        if let Identity::Client { redirect_uris, .. } = identity
+            && let Some(uri) = redirect_uris.iter().find(|uri| !is_redirect_uri(uri))
+        {
+            let problem = format!(
+                "`{uri}` is no redirect URI: write https, http on a loopback address, or a scheme with a dot"
+            );
+            return Err(BrokerError::invalid(format!("identities[{n}].redirect_uris"), problem));
+        }
         if let Some(other) = state.snapshot.agent_of(identity).filter(|it| it.name != agent.name) {
             let problem = format!("it is the agent `{}`: one identity is one agent's", other.name);
             return Err(BrokerError::invalid(format!("identities[{n}]"), problem));

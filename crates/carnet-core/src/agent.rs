@@ -95,6 +95,9 @@ pub enum Identity {
         /// `client_id` is the address of a document that says what it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keys: Option<serde_json::Value>,
+        /// Where its answers may go when it acts for a person; none where its own document says so.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        redirect_uris: Vec<String>,
     },
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use carnet_broker::oauth::OAuthOptions;
+use carnet_broker::oauth::{LoginOptions, OAuthOptions};
 use carnet_core::{Login, User, UserName};
 use carnet_identity::TrustDomain;
 use schemars::JsonSchema;
@@ -34,6 +34,10 @@ pub(crate) struct Config {
     /// How tokens are asked for.
     #[serde(default)]
     pub tokens: Tokens,
+
+    /// How people come in with clients of their own.
+    #[serde(default)]
+    pub login: LoginSection,
     /// How people are asked.
     #[serde(default)]
     pub approvals: Approvals,
@@ -123,6 +127,14 @@ pub(crate) struct Tokens {
     /// Whether every proof of a key at the token endpoint must hold a nonce of ours: a proof made
     /// ahead of time is then worth nothing, and the first request of a client is one round trip longer.
     pub dpop_nonce: bool,
+}
+
+/// How people come in with clients of their own.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LoginSection {
+    /// Hosts within your own walls whose client documents are fetched too.
+    pub client_hosts: Vec<String>,
 }
 
 /// How people are asked.
@@ -353,7 +365,8 @@ impl Config {
 
     /// How the token endpoint behaves.
     pub(crate) fn oauth(&self) -> OAuthOptions {
-        OAuthOptions { dpop_nonce: self.tokens.dpop_nonce, ..OAuthOptions::default() }
+        let login = LoginOptions { client_hosts: self.login.client_hosts.clone() };
+        OAuthOptions { dpop_nonce: self.tokens.dpop_nonce, login, ..OAuthOptions::default() }
     }
 
     /// The people, as the broker knows them.

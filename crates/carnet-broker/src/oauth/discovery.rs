@@ -39,8 +39,8 @@ pub(crate) async fn configuration(State(surface): State<Arc<Surface>>) -> Respon
     let issuer = surface.issuer.as_str();
     let federation = json!({
         "jwks_uri": format!("{issuer}/oauth/federation-jwks"),
-        // Nobody is sent anywhere for one; relying parties refuse a configuration without these.
-        "response_types_supported": ["id_token"],
+        // Nobody is sent anywhere for an ID token; relying parties refuse a configuration without these.
+        "response_types_supported": ["code", "id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "claims_supported": CLAIMS,

@@ -174,7 +174,7 @@ pub(crate) fn own_selectors() -> Selectors {
     Selectors { uid, gid: None, executable: None, executable_digest: None }
 }
 
-fn intent(purpose: &str, allowed: &[(&str, &str)]) -> Intent {
+pub(crate) fn intent(purpose: &str, allowed: &[(&str, &str)]) -> Intent {
     let allow: Vec<Value> = allowed
         .iter()
         .map(|(path, tool)| json!({ "action": format!("desk.tool.{tool}"), "path": path, "other": "any" }))

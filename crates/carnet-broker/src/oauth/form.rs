@@ -50,6 +50,11 @@ impl Form {
         if self.bytes > bytes_max { Err(too_large()) } else { Ok(self) }
     }
 
+    /// Reads a query, as strictly as a body.
+    pub(crate) fn of_query(query: &str) -> Result<Self, Refusal> {
+        Self::parse(query.as_bytes())
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         let mut parameters = Vec::new();
         if bytes.is_empty() {

@@ -1,9 +1,10 @@
-//! What every request must be before anything is read of it: meant for us, and not by a browser.
+//! What every request must be before anything is read of it: meant for us, and not by a page of somebody
+//! else.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -17,13 +18,14 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    match judge(&surface, request.uri(), request.headers()) {
+    match judge(&surface, &request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn judge(surface: &Surface, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+fn judge(surface: &Surface, request: &Request) -> Result<(), Refusal> {
+    let (uri, headers) = (request.uri(), request.headers());
     let malformed = Refusal::new(
         Kind::InvalidRequest,
         "host_malformed",
@@ -45,10 +47,22 @@ fn judge(surface: &Surface, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusa
         let refusal = Refusal::new(Kind::InvalidRequest, "host_unknown", advice);
         return Err(refusal.with_status(StatusCode::MISDIRECTED_REQUEST));
     }
-    if headers.contains_key(header::ORIGIN) {
-        let advice = "browsers have no business here; send no Origin";
+    if headers.contains_key(header::ORIGIN) && !is_own_form(surface, request) {
+        let advice = "pages of others have no business here; send no Origin";
         let refusal = Refusal::new(Kind::InvalidRequest, "origin_refused", advice);
         return Err(refusal.with_status(StatusCode::FORBIDDEN));
     }
     Ok(())
+}
+
+/// Whether it is the answer of a person, sent by our own page.
+fn is_own_form(surface: &Surface, request: &Request) -> bool {
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    let is_ours = match (origins.next(), origins.next()) {
+        (Some(origin), None) => origin.as_bytes() == surface.issuer.as_str().as_bytes(),
+        _ => false,
+    };
+    is_ours
+        && request.method() == Method::POST
+        && request.uri().path().starts_with("/oauth/consent/")
 }

@@ -25,6 +25,8 @@ const ASSERTION_ALGORITHMS: [&str; 10] =
     ["ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
 /// How a client says who it is, at every endpoint alike.
 const AUTH_METHODS: [&str; 2] = ["private_key_jwt", "spiffe_jwt"];
+/// The same at the token endpoint, where a person's client with a code may be without a key.
+const TOKEN_AUTH_METHODS: [&str; 3] = ["private_key_jwt", "spiffe_jwt", "none"];
 
 /// The metadata of the authorization server (RFC 8414).
 pub(crate) async fn authorization_server(State(surface): State<Arc<Surface>>) -> Response {
@@ -43,10 +45,13 @@ fn of_issuer(surface: &Surface) -> Value {
     let issuer = surface.issuer.as_str();
     json!({
         "issuer": issuer,
-        // Nobody is authorised there; known clients refuse metadata without the member.
         "authorization_endpoint": format!("{issuer}/oauth/authorize"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "client_id_metadata_document_supported": true,
+        "authorization_response_iss_parameter_supported": true,
     })
 }
 
@@ -54,11 +59,12 @@ fn of_tokens(surface: &Surface) -> Value {
     json!({
         "token_endpoint": surface.token_endpoint,
         "grant_types_supported": [
+            "authorization_code",
             "client_credentials",
             "urn:ietf:params:oauth:grant-type:jwt-bearer",
             TOKEN_EXCHANGE,
         ],
-        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "token_endpoint_auth_methods_supported": TOKEN_AUTH_METHODS,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
     })

@@ -8,8 +8,8 @@
 //! about (RFC 7662) and taken back (RFC 7009) here too.
 //!
 //! It decides nothing. It reads a request strictly and asks the broker, which decides anew for
-//! every token. There is no authorization code, no refresh token, no client secret and no
-//! registration: none of them is earned at request time.
+//! every token. People come in by [`authorize`] and get one token for a code. There is no refresh
+//! token, no client secret and no registration: none of them is earned at request time.
 #![cfg_attr(
     not(test),
     deny(
@@ -22,6 +22,7 @@
 )]
 
 mod assertion;
+pub(crate) mod authorize;
 mod delegate;
 mod details;
 mod discovery;
@@ -56,10 +57,11 @@ use axum::routing::{get, post};
 use crate::broker::Broker;
 use crate::oauth::surface::Surface;
 
+pub use authorize::LoginOptions;
 pub use issuer::IssuerError;
 
 /// Bounds of the token endpoint, and whether it demands nonces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuthOptions {
     /// Whether every proof must hold a nonce of ours. It bounds how early a proof can be made
     /// without trusting the client's clock, at the price of one more round trip.
@@ -72,6 +74,8 @@ pub struct OAuthOptions {
     pub assertions_max: usize,
     /// The most of them of one agent, so that one cannot shut out the others.
     pub assertions_of_agent_max: usize,
+    /// How people come in.
+    pub login: LoginOptions,
 }
 
 impl Default for OAuthOptions {
@@ -82,6 +86,7 @@ impl Default for OAuthOptions {
             proofs_max: 1 << 18,
             assertions_max: 1 << 16,
             assertions_of_agent_max: 1 << 12,
+            login: LoginOptions::default(),
         }
     }
 }
@@ -102,7 +107,9 @@ fn routes(surface: Arc<Surface>) -> Router {
         .route("/oauth/delegate", post(delegate::delegate))
         .route("/oauth/introspect", post(introspect::introspect))
         .route("/oauth/revoke", post(revoke::revoke))
-        .route("/oauth/authorize", get(token::authorize).post(token::authorize))
+        .route("/oauth/authorize", get(authorize::authorize))
+        .route("/oauth/login/{id}", get(authorize::show))
+        .route("/oauth/consent/{id}", post(authorize::answer))
         .route("/oauth/jwks", get(metadata::keys))
         .route("/oauth/schemas/{file}", get(schema::schema))
         .route("/oauth/bundle", get(metadata::bundle))

@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     InvalidProof,
     NonceNeeded,
     Pending,
+    AccessDenied,
     Unavailable,
     ServerError,
 }
@@ -55,7 +56,7 @@ pub(crate) enum NamedIn {
 }
 
 impl Kind {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
@@ -70,6 +71,7 @@ impl Kind {
             Self::InvalidProof => "invalid_dpop_proof",
             Self::NonceNeeded => "use_dpop_nonce",
             Self::Pending => "authorization_pending",
+            Self::AccessDenied => "access_denied",
             Self::Unavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }
@@ -154,6 +156,11 @@ impl Refusal {
                 Self::new(Kind::ServerError, error.code(), "the operator can see why in the log")
             }
         }
+    }
+
+    /// The HTTP status it is answered with.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// What the caller reads: the stable code first.

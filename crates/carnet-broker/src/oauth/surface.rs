@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::broker::Broker;
 use crate::oauth::OAuthOptions;
 use crate::oauth::assertion::AssertionCache;
+use crate::oauth::authorize::People;
 use crate::oauth::issuer::{Issuer, IssuerError};
 use crate::oauth::nonce::Nonces;
 use crate::oauth::refusal::{Kind, Refusal};
@@ -25,6 +26,7 @@ pub(crate) struct Surface {
     pub(crate) assertions: Mutex<AssertionCache>,
     pub(crate) nonces: Option<Nonces>,
     pub(crate) started: Timestamp,
+    pub(crate) people: People,
     turns: Semaphore,
 }
 
@@ -49,6 +51,7 @@ impl Surface {
             )),
             nonces: options.dpop_nonce.then(Nonces::generate).flatten(),
             started,
+            people: People::new(options.login),
             turns: Semaphore::new(options.requests_max),
             broker,
         })

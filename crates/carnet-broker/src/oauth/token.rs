@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use crate::oauth::authorize;
 use crate::oauth::exchange::{EXCHANGE_BYTES_MAX, TOKEN_EXCHANGE};
 use crate::oauth::federate;
 use crate::oauth::form::Form;
@@ -44,16 +45,6 @@ pub(crate) fn with_nonce(surface: &Surface, mut response: Response) -> Response 
     response
 }
 
-/// Refuses everybody: it is there because clients demand the address in the metadata.
-pub(crate) async fn authorize() -> Response {
-    Refusal::new(
-        Kind::UnsupportedResponseType,
-        "authorization_unsupported",
-        "no authorization is given here; use client_credentials at the token endpoint",
-    )
-    .into_response()
-}
-
 impl Surface {
     async fn token(&self, request: Request) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
@@ -61,6 +52,10 @@ impl Surface {
         let form = read_form(&parts.headers, body).await?;
         let _turn = self.turn()?;
         let now = self.broker.now().wall;
+        if form.get("grant_type") == Some(authorize::GRANT_TYPE) {
+            let redeemed = self.redeem_code(&parts.headers, &form).await;
+            return redeemed.map(|issued| granted(body_of(&issued)));
+        }
         let credential = Credential::read(&form)?;
         let caller = self.authenticate(&credential, form.get("client_id"), now)?;
         if form.get("grant_type") == Some(TOKEN_EXCHANGE) {

@@ -13,6 +13,7 @@ mod failure;
 mod keys;
 mod leases;
 mod ledger;
+mod login;
 mod policy;
 pub mod registry;
 mod serve;
@@ -89,6 +90,7 @@ fn router(desk: Desk) -> Router {
         .merge(keys::routes())
         .merge(usage::routes())
         .merge(ledger::routes())
+        .merge(login::routes())
         .fallback(failure::unknown_route)
         .with_state(desk)
 }

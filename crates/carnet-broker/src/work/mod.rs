@@ -22,6 +22,7 @@ pub(crate) mod turned_down;
 pub use ask::AskUse;
 pub use delegate::DelegateTask;
 pub use federate::{Federated, FederationRequest, FederationToken};
+pub(crate) use open::DEADLINE_S_DEFAULT;
 pub use open::OpenTask;
 pub use reserve::Reserve;
 pub use token::{DETAILS_TYPE, IssuedToken, TokenRequest};

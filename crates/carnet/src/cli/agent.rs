@@ -32,6 +32,7 @@ pub(crate) enum AgentCommand {
 Example:
   carnet agent add support-agent --owner team:support --uid 1001
   carnet agent add crawler --owner user:ana --spiffe-id spiffe://prod.example/ns/web/sa/crawler
+  carnet agent add editor --owner user:ana --client desk-editor --redirect-uri http://127.0.0.1/callback
 
 An agent on this machine is told by what the kernel says of its process: at least its uid. One
 elsewhere is told by the name another authority vouches for: each exactly, and one name is one agent's.
@@ -60,6 +61,9 @@ pub(crate) struct Add {
     /// The public keys the client authenticates with: a JSON Web Key Set
     #[arg(long, value_name = "JWKS.json", requires = "client")]
     client_keys: Option<PathBuf>,
+    /// Where the client's answers may go when it acts for a person; may be repeated
+    #[arg(long = "redirect-uri", value_name = "URI", requires = "client")]
+    redirect_uris: Vec<String>,
     /// The group it must run under too
     #[arg(long, value_name = "GID", requires = "uid")]
     gid: Option<u32>,
@@ -150,7 +154,8 @@ impl Add {
         let mut identities: Vec<_> = spiffe.chain(oidc).collect();
         if let Some(id) = &self.client {
             let keys = self.client_keys.as_deref().map(read_keys).transpose()?;
-            identities.push(Identity::Client { id: id.clone(), keys });
+            let redirect_uris = self.redirect_uris.clone();
+            identities.push(Identity::Client { id: id.clone(), keys, redirect_uris });
         }
         Ok(identities)
     }

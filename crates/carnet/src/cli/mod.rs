@@ -17,6 +17,7 @@ mod key;
 mod lease;
 mod ledger;
 mod lock;
+mod login;
 mod policy;
 mod question;
 mod resource;
@@ -103,6 +104,7 @@ enum Command {
     #[command(subcommand)]
     Keys(key::KeyCommand),
     Explain(explain::Explain),
+    Login(login::Login),
     Connect(connect::Connect),
     Token(token::Token),
 }
@@ -198,6 +200,7 @@ impl Command {
             Self::Ledger(ledger) => ledger.run(session).await,
             Self::Keys(keys) => keys.run(session).await,
             Self::Explain(explain) => explain.run(session).await,
+            Self::Login(login) => login.run(session).await,
             Self::Connect(connect) => connect.run(session).await,
             Self::Token(token) => token.run(session).await,
         }

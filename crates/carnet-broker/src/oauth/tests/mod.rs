@@ -11,6 +11,7 @@ mod foreign;
 mod grants;
 mod introspection;
 mod loopback;
+mod people;
 // One case a line.
 #[rustfmt::skip]
 mod refusals;
