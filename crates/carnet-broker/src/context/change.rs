@@ -162,8 +162,8 @@ impl Broker {
         let rule = self.rules().reaction(ContextEvent::AgentRemoved);
         let state = self.latest();
         let tasks = resting_on(&state, of, rule);
-        let views = tasks.iter().filter_map(|id| state.snapshot.tasks.get(id));
-        views.into_iter().any(|view| view.task.state == TaskState::Open)
+        let mut views = tasks.iter().filter_map(|id| state.snapshot.tasks.get(id));
+        views.any(|view| view.task.state == TaskState::Open)
     }
 
     /// Does what the rules say about people who are no longer known, or known otherwise, before that
@@ -173,7 +173,9 @@ impl Broker {
         users: &[carnet_core::User],
     ) -> Result<(), BrokerError> {
         let by = carnet()?;
-        for change in people_changes(&self.latest(), users) {
+        // The state is let go of before anything is composed from it.
+        let changes = people_changes(&self.latest(), users);
+        for change in changes {
             self.change_context(&change, &by).await?;
         }
         fault_point("context.narrowed");

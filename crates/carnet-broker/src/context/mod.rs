@@ -3,6 +3,16 @@
 //! What narrows comes first and is in force at once; the change itself follows. A crash in between
 //! leaves tasks suspended or closed under a registration that did not change yet, and never the
 //! reverse.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::unreachable
+    )
+)]
 
 mod change;
 mod hear;
