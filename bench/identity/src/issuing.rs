@@ -22,7 +22,7 @@ enum Asker {
     /// Somebody without a key, with an SVID for each token.
     Bearer(Vec<String>),
     /// An agent that proves its key.
-    Bound(Agent),
+    Bound(Box<Agent>),
 }
 
 /// Asks for tokens on one connection and on several, with and without a key.
@@ -68,7 +68,7 @@ impl Asker {
     async fn new(house: &House, is_bound: bool, count: usize) -> anyhow::Result<Self> {
         let agent = house.agent(ROOT).await?;
         match is_bound {
-            true => Ok(Self::Bound(agent)),
+            true => Ok(Self::Bound(Box::new(agent))),
             false => Ok(Self::Bearer(house.svids(&agent.id, count).await?)),
         }
     }
