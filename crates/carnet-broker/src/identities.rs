@@ -44,7 +44,7 @@ fn check_one(own: &TrustDomain, own_issuer: &str, identity: &Identity) -> Result
         Identity::Client { id, .. } if id.starts_with("spiffe:") => {
             Err("a SPIFFE ID is no `client_id` with keys: register it as a SPIFFE ID".to_owned())
         }
-        Identity::Client { id, keys } => {
+        Identity::Client { id, keys, .. } => {
             check_name(id)?;
             keys.as_ref().map_or(Ok(()), check_keys)
         }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     fn client(id: &str, keys: Option<Value>) -> Identity {
-        Identity::Client { id: id.to_owned(), keys }
+        Identity::Client { id: id.to_owned(), keys, redirect_uris: Vec::new() }
     }
 
     #[test]

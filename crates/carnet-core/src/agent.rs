@@ -102,6 +102,11 @@ pub enum Identity {
 }
 
 impl Identity {
+    /// The OAuth client named `id`, whatever else is known of it.
+    pub fn client(id: &str) -> Self {
+        Self::Client { id: id.to_owned(), keys: None, redirect_uris: Vec::new() }
+    }
+
     /// Whether `other` names the same workload. Its keys may be others.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -49,7 +49,7 @@ impl Surface {
         let claimed = (claimed_issuer(token, kind), claimed_subject(token, kind));
         match claimed {
             (Ok(issuer), Ok(subject)) if !credential.is_svid && issuer == subject => {
-                self.client(token, &issuer, now).map_err(refused)
+                self.client_assertion(token, &issuer, now).map_err(refused)
             }
             (Ok(issuer), Ok(_)) if !credential.is_svid => {
                 self.workload(token, &issuer, now).map_err(refused)
@@ -114,7 +114,12 @@ impl Surface {
     }
 
     /// What a registered client signed itself.
-    fn client(&self, token: &str, id: &str, now: Timestamp) -> Result<Proven, TokenError> {
+    fn client_assertion(
+        &self,
+        token: &str,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Proven, TokenError> {
         let audience = self.issuer.as_str();
         let expected = ExpectedForeign { kind: ForeignKind::ClientAssertion, issuer: id, audience };
         // Whether a client of that name is registered is not to be told from the answer.
@@ -126,14 +131,14 @@ impl Surface {
         let jti = claims.text("jti").unwrap_or_default();
         let digest = Digest::of(format!("client assertion\0{id}\0{jti}").as_bytes());
         let once = once_of(&claims, digest, true)?;
-        let who = Who::Foreign(Identity::Client { id: id.to_owned(), keys: None });
+        let who = Who::Foreign(Identity::client(id));
         Ok(Proven { id: id.to_owned(), who, issued: claims.issued, once })
     }
 
     /// The keys the client `id` was registered with.
     fn client_keys(&self, id: &str) -> Option<KeySet> {
         let view = self.broker.view();
-        let wanted = Identity::Client { id: id.to_owned(), keys: None };
+        let wanted = Identity::client(id);
         let agent = view.snapshot.agent_of(&wanted)?;
         let found = agent.identities.iter().find(|identity| identity.is_same(&wanted))?;
         match found {

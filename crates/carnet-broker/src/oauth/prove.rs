@@ -77,7 +77,7 @@ impl<'a> Credential<'a> {
 
     /// An SVID that says who acts, beside the one the client authenticates with.
     pub(crate) fn of_actor(assertion: &'a str) -> Self {
-        Self { assertion, refused: Kind::InvalidRequest }
+        Self { assertion, is_svid: true, refused: Kind::InvalidRequest }
     }
 
     fn of_grant(form: &'a Form) -> Result<Self, Refusal> {

@@ -4,8 +4,7 @@
 use carnet_core::{
     Agent, AgentName, Caller, Digest, Instance, InstanceId, LockTarget, Now, Owner, Path,
     Principal, Reason, ResourceName, Snapshot, TaskId, TaskState, Timestamp, Transport, View,
-    check_caller,
-    reachable,
+    check_caller, reachable,
 };
 use carnet_identity::{AccessClaims, Act, Confirmation, SpiffeId, Thumbprint, mint_access};
 use carnet_store::{Key, Kind};

@@ -170,7 +170,7 @@ impl Surface {
 
     /// What `person` would agree to. A task that is not theirs is none.
     fn proposal(&self, asked: &Asked, person: &UserName) -> Result<Proposal, Refusal> {
-        let (agent, wanted) = (self.agent_of(asked)?, &asked.wanted);
+        let (agent, wanted) = (self.agent_asked_for(asked)?, &asked.wanted);
         self.check_person(person)?;
         let proposal = Proposal {
             agent: agent.name.to_string(),
@@ -220,7 +220,7 @@ impl Surface {
     }
 
     /// The agent whose client asks, as it is registered now.
-    fn agent_of(&self, asked: &Asked) -> Result<Arc<Agent>, Refusal> {
+    fn agent_asked_for(&self, asked: &Asked) -> Result<Arc<Agent>, Refusal> {
         let still = self.registered(&asked.client.id);
         let is_its = still.is_some_and(|(agent, ..)| agent == asked.client.agent);
         let agent = self.broker.agent(&asked.client.agent).filter(|_| is_its);
@@ -241,7 +241,7 @@ impl Surface {
     }
 
     fn standing(&self, asked: &Asked) -> Result<Intent, Refusal> {
-        let standing = self.agent_of(asked)?.standing.clone();
+        let standing = self.agent_asked_for(asked)?.standing.clone();
         standing.ok_or(Refusal::for_reason(Kind::InvalidScope, Reason::TaskUnknown))
     }
 

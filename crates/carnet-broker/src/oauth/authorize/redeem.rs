@@ -87,8 +87,10 @@ impl Surface {
         if claims.subject() != issuer {
             return Err(refused("client_id_differs", "an assertion is of its own client"));
         }
+        let jti = claims.text("jti").unwrap_or_default();
+        let digest = Digest::of(format!("client assertion\0{issuer}\0{jti}").as_bytes());
         let expires = claims.expires.unwrap_or(now);
-        Ok(Some(Once { digest: claims.token_digest, expires }))
+        Ok(Some(Once { digest, expires, is_single: true }))
     }
 
     /// Uses the code up. One that gave a token before is somebody else's by now: what it gave ends.

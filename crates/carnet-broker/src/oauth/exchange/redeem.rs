@@ -61,7 +61,8 @@ impl Surface {
         if let Some(once) = actor.and_then(|actor| actor.once) {
             self.bind(once, exchange, "actor_used", now)?;
         }
-        let once = Once { digest: subject.token_digest, expires: subject.claims.exp };
+        let once =
+            Once { digest: subject.token_digest, expires: subject.claims.exp, is_single: false };
         self.bind(once, exchange, "delegation_used", now)?;
         Ok(subject)
     }

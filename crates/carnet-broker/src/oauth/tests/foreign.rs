@@ -226,7 +226,8 @@ async fn a_client_authenticates_with_its_registered_key_once_an_assertion() {
     let key = Signer::new("c1");
     let bench = Bench::new().await;
     let keys = Some(json!({ "keys": [key.jwk()] }));
-    told_by(&bench, Identity::Client { id: CLIENT.to_owned(), keys }).await;
+    told_by(&bench, Identity::Client { id: CLIENT.to_owned(), keys, redirect_uris: Vec::new() })
+        .await;
     let now = bench.now().s();
     let good = || json!({ "iss": CLIENT, "sub": CLIENT, "aud": ISSUER, "iat": now, "exp": now + 60, "jti": fresh() });
     let first = key.sign(&good());
