@@ -60,7 +60,7 @@ async fn a_request_that_is_not_meant_for_us_or_not_a_form_is_refused() {
             Case(17, "a query", query, 400, request, "query_refused"),
             Case(18, "no grant type", good().without("grant_type"), 400, request, "grant_type_missing"),
             Case(19, "an empty grant type", good().set("grant_type", ""), 400, request, "grant_type_missing"),
-            Case(20, "an authorization code", good().set("grant_type", "authorization_code"), 400, "unsupported_grant_type", "grant_type_unknown"),
+            Case(20, "an authorization code", good().set("grant_type", "authorization_code"), 400, request, "code_incomplete"),
             Case(21, "a refresh token", good().set("grant_type", "refresh_token"), 400, "unsupported_grant_type", "grant_type_unknown"),
             Case(22, "a password", good().set("grant_type", "password"), 400, "unsupported_grant_type", "grant_type_unknown"),
             Case(23, "an exchange of nothing", good().set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"), 400, request, "subject_missing"),
