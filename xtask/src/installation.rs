@@ -36,11 +36,36 @@ pub(crate) struct Wanted<'a> {
     pub(crate) key: Option<&'a Path>,
 }
 
+/// What one Carnet has that others have not.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Setting<'a> {
+    /// Its certificate and its key: it speaks TLS with them.
+    pub(crate) tls: Option<(&'a Path, &'a Path)>,
+    /// What identity providers call the operator: an issuer and a subject.
+    pub(crate) login: Option<(&'a str, &'a str)>,
+    /// More sections of its configuration.
+    pub(crate) sections: &'a str,
+    /// The port it listens on; one that is free without it.
+    pub(crate) port: Option<u16>,
+}
+
 impl Installation {
-    /// Starts `program` as the Carnet of `dir`, which must be empty, under the policy in `policy`.
+    /// Starts `program` as the Carnet of `dir`, which must be empty.
     pub(crate) fn start(program: &Path, dir: &Path) -> anyhow::Result<Self> {
-        let issuer = format!("http://127.0.0.1:{}", free_port()?);
-        std::fs::write(dir.join("carnet.toml"), configuration(&issuer)?)?;
+        Self::start_as(program, dir, &Setting::default())
+    }
+
+    /// The same, set as `setting` says.
+    pub(crate) fn start_as(
+        program: &Path,
+        dir: &Path,
+        setting: &Setting<'_>,
+    ) -> anyhow::Result<Self> {
+        let port = setting.port.map_or_else(free_port, Ok)?;
+        let address = format!("127.0.0.1:{port}");
+        let scheme = if setting.tls.is_some() { "https" } else { "http" };
+        let issuer = format!("{scheme}://{address}");
+        std::fs::write(dir.join("carnet.toml"), configuration(&address, setting)?)?;
         let mut command = beside::tied(program);
         command.arg("--config").arg(dir).arg("up");
         let running = Beside::start("carnet", &mut command, &dir.join("carnet.log"))?;
@@ -66,6 +91,11 @@ impl Installation {
     /// Who issues its tokens.
     pub(crate) fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// Where agents prove who they are.
+    pub(crate) fn workload_socket(&self) -> PathBuf {
+        self.dir.join("run/agent.sock")
     }
 
     /// Where agents reach `resource` on the read path.
@@ -160,12 +190,19 @@ fn uid() -> anyhow::Result<String> {
     Ok(ended.out.trim().to_owned())
 }
 
-fn configuration(issuer: &str) -> anyhow::Result<String> {
-    let address = issuer.trim_start_matches("http://");
+fn configuration(address: &str, setting: &Setting<'_>) -> anyhow::Result<String> {
+    let Setting { tls, login, sections, .. } = setting;
+    let tls = tls.map_or_else(String::new, |(certificate, key)| {
+        let (certificate, key) = (certificate.display(), key.display());
+        format!("tls = {{ certificate = \"{certificate}\", key = \"{key}\" }}\n")
+    });
+    let logins = login.map_or_else(String::new, |(issuer, subject)| {
+        format!("logins = [{{ issuer = \"{issuer}\", subject = \"{subject}\" }}]\n")
+    });
+    let uid = uid()?;
     Ok(format!(
-        "[listen]\naddress = \"{address}\"\n\n\
-         [trust]\ndomain = \"lab.carnet\"\nsame_user = true\n\n\
-         [[user]]\nname = \"{OPERATOR}\"\nuid = {}\nteams = [\"lab\"]\n",
-        uid()?
+        "[listen]\naddress = \"{address}\"\n{tls}\n\
+         [trust]\ndomain = \"lab.carnet\"\nsame_user = true\n\n{sections}\n\
+         [[user]]\nname = \"{OPERATOR}\"\nuid = {uid}\nteams = [\"lab\"]\n{logins}"
     ))
 }

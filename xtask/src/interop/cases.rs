@@ -7,7 +7,7 @@ use crate::area::Report;
 
 /// What came out so far.
 #[derive(Debug, Default)]
-pub(super) struct Cases {
+pub(crate) struct Cases {
     number: u32,
     failed: Vec<String>,
     report: Report,
@@ -15,7 +15,7 @@ pub(super) struct Cases {
 
 impl Cases {
     /// One case: it passes, or says why not.
-    pub(super) fn case(&mut self, name: &str, case: impl FnOnce() -> anyhow::Result<()>) {
+    pub(crate) fn case(&mut self, name: &str, case: impl FnOnce() -> anyhow::Result<()>) {
         self.number += 1;
         let shown = format!("{:>2}. {name}", self.number);
         let outcome = case();
@@ -29,13 +29,20 @@ impl Cases {
         }
     }
 
+    /// One case that cannot be looked at here, and why.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        self.number += 1;
+        println!("{:>2}. {name}: skipped: {reason}", self.number);
+        self.report.skip();
+    }
+
     /// One figure for the report.
-    pub(super) fn figure(&mut self, name: &str, count: usize) {
+    pub(crate) fn figure(&mut self, name: &str, count: usize) {
         self.report.figure(name, json!(count));
     }
 
     /// The report, after all that failed was named once more.
-    pub(super) fn finish(self) -> Report {
+    pub(crate) fn finish(self) -> Report {
         for failed in &self.failed {
             println!("failed: {failed}");
         }
@@ -44,7 +51,7 @@ impl Cases {
 }
 
 /// An error unless `is`.
-pub(super) fn expect(is: bool, what: impl FnOnce() -> String) -> anyhow::Result<()> {
+pub(crate) fn expect(is: bool, what: impl FnOnce() -> String) -> anyhow::Result<()> {
     if !is {
         bail!("{}", what());
     }
@@ -54,6 +61,15 @@ pub(super) fn expect(is: bool, what: impl FnOnce() -> String) -> anyhow::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_case_that_is_skipped_is_neither_passed_nor_failed() {
+        let mut cases = Cases::default();
+        cases.skip("one", "there is no such thing here");
+        let json = cases.finish().to_json(crate::area::Kind::Interop, "identity");
+        let counts = ["passed", "failed", "skipped"].map(|name| json[name].clone());
+        assert_eq!(counts, [json!(0), json!(0), json!(1)]);
+    }
 
     #[test]
     fn a_case_that_fails_is_counted_once_and_stops_nothing() {

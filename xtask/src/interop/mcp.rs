@@ -5,7 +5,6 @@
 //! asks for: what passes directly must pass through Carnet, except what the book says is not
 //! carried.
 
-mod cases;
 mod conformance;
 mod drive;
 mod lab;
@@ -13,9 +12,9 @@ mod programs;
 mod sdks;
 mod servers;
 
-use self::cases::Cases;
 use self::lab::Lab;
 use crate::area::Report;
+use crate::interop::cases::Cases;
 use crate::{installation, workspace};
 
 /// Runs every case.

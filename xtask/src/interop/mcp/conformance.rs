@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::cases::{Cases, expect};
 use super::lab::{FIXTURE, Lab};
 use crate::beside::{self, Beside};
+use crate::interop::cases::{Cases, expect};
 
 /// The sets of scenarios.
 const REVISIONS: [&str; 2] = ["2025-11-25", "2026-07-28"];

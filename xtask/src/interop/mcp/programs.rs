@@ -66,8 +66,10 @@ pub(super) fn ready() -> anyhow::Result<Programs> {
 fn beside(clients: &Path, package: &Path) -> anyhow::Result<PathBuf> {
     let modules = package.ancestors().find(|dir| dir.ends_with("node_modules"));
     let place = modules.and_then(Path::parent).context("a package that is in no node_modules")?;
-    for name in ["client.mjs", "credentials.mjs"] {
-        std::fs::copy(clients.join(name), place.join(name)).with_context(|| name.to_owned())?;
+    for name in ["client.mjs", "credentials.mjs", "identity/workload.mjs"] {
+        let file = clients.join(name);
+        let into = place.join(file.file_name().context("a file without a name")?);
+        std::fs::copy(&file, into).with_context(|| name.to_owned())?;
     }
     Ok(place.join("client.mjs"))
 }

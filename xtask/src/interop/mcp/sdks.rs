@@ -4,9 +4,9 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use super::cases::Cases;
 use super::drive::{Driven, Sdk, list, step};
 use super::lab::{FIXTURE, Lab};
+use crate::interop::cases::Cases;
 
 /// The revision with a handshake that both generations of clients begin with.
 const SESSIONS: &str = "2025-11-25";
@@ -44,7 +44,7 @@ pub(super) fn run(lab: &Lab<'_>, cases: &mut Cases) -> anyhow::Result<()> {
     for sdk in [Sdk::TypeScript, Sdk::OldTypeScript] {
         let name = format!("{}, client credentials with a JWT-SVID", sdk.name());
         cases.case(&name, || {
-            let workload = lab.carnet.dir().join("run/agent.sock");
+            let workload = lab.carnet.workload_socket();
             let issuer = lab.carnet.issuer();
             let credentials = json!({ "workload": workload, "issuer": issuer, "task": task });
             let plan = json!({ "url": lab.carnet.address(FIXTURE), "credentials": credentials });

@@ -3,9 +3,9 @@
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use super::cases::Cases;
 use super::drive::{Driven, Sdk, list, step};
 use super::lab::{EVERYTHING, EVERYTHING_STDIO, FILES, Lab, NOTE};
+use crate::interop::cases::Cases;
 
 /// How the demonstration server is reviewed: what only answers is read, the rest as is suggested.
 const EVERYTHING_REVIEW: [&str; 14] = [
