@@ -12,7 +12,7 @@ use carnet_store::{Key, Kind};
 use serde_json::json;
 
 use super::Reserve;
-use super::lease::advance;
+use super::lease::{advance, check_room};
 use super::reserve::{give_back, take};
 use crate::broker::Broker;
 use crate::clock::fresh_bits;
@@ -54,6 +54,7 @@ impl Broker {
         let by = Principal::Agent(caller.agent.clone());
         let lane = self.lanes.enter(&Some(&caller.task)).await;
         let made = self.commit(&by, |state, draft, now| {
+            check_room(state, &lease)?;
             take(state, draft, &reserve, now)?;
             if let Some(id) = &reservation {
                 draft.put(Item::Reservation(Reservation {

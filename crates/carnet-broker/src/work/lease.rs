@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use carnet_core::{Lease, LeaseEvent, LeaseState, TaskId, Timestamp};
+use carnet_core::{Lease, LeaseEvent, LeaseState, Reason, TaskId, Timestamp};
 use serde_json::json;
 
 use crate::broker::Broker;
@@ -11,6 +11,10 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
+
+/// The most leases of one task at a time, and of one agent: agents loop.
+const LEASES_OF_TASK_MAX: usize = 64;
+const LEASES_OF_AGENT_MAX: usize = 256;
 
 impl Broker {
     /// What may still be out at a target, of every task or of one and those below it, the longest
@@ -43,6 +47,20 @@ impl State {
         // Most have none at all: the tree need not be looked at.
         !self.leases.is_empty() && self.subtree(task).iter().any(is_out)
     }
+}
+
+/// Whether one more lease may be intended.
+pub(crate) fn check_room(state: &State, lease: &Lease) -> Result<(), BrokerError> {
+    let of_agent = state.leases.values().filter(|known| known.agent == lease.agent).count();
+    let of_task = state.leases_of(&lease.task).count();
+    if of_task < LEASES_OF_TASK_MAX && of_agent < LEASES_OF_AGENT_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "{of_task} leases of {} and {of_agent} of {} are out: wait until some are over",
+        lease.task, lease.agent
+    );
+    Err(BrokerError::refused(Reason::ReservationRefused, detail))
 }
 
 /// Moves a lease, with a record that says what it is of.

@@ -329,3 +329,21 @@ async fn a_target_brings_its_key_and_has_no_audience_of_ours() {
     assert!(house.broker.federation_keys().key(&key.kid).is_none());
     assert_eq!(house.broker.federation_keys().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_asks_on_and_on_holds_a_bounded_number_of_leases() {
+    let house = house().await;
+    let task = house.open(&[refunds(json!({}))]).await.unwrap();
+    for _ in 0..64 {
+        federate(&house, &task).await.unwrap();
+    }
+    assert_eq!(reason(federate(&house, &task).await), Reason::ReservationRefused);
+    assert_eq!(house.broker.leases_out(Some(&task)).len(), 64);
+    // Closing fits, in as many commits as it takes.
+    house.close(&task).await.unwrap();
+    let out = house.broker.leases_out(None);
+    assert!(out.iter().all(|lease| matches!(lease.state, LeaseState::Revoking { .. })));
+    house.hand.pass_s(100 + SESSION_S);
+    house.broker.sweep().await.unwrap();
+    assert_eq!((state(&house, &task), house.broker.leases_out(None).len()), (None, 0));
+}
