@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use carnet_core::{Caller, Now, Path, ResourceName, Timestamp};
 use carnet_identity::{
     DpopProof, ExpectedAccess, ExpectedDpop, KeySet, Possession, ReplayCache, TokenCache,
-    TokenError, Verified, verify_dpop,
+    TokenError, Verified, X509Svid, verify_dpop,
 };
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -97,12 +97,19 @@ impl Identifier {
             Scheme::Dpop => Some(proof(parts, address, token, now)?),
             Scheme::Bearer => None,
         };
-        let thumbprint = match (claims.possession(proof.as_ref()), proof) {
+        // What the listener verified of this connection; no header says it.
+        let certificate = parts.extensions.get::<X509Svid>().filter(|it| now.wall < it.expires);
+        let shown = certificate.map(|it| &it.certificate);
+        let thumbprint = match (claims.possession_on(proof.as_ref(), shown), proof) {
             (Ok(Possession::Proved), Some(proof)) => {
                 self.admit(&proof, now)?;
                 Some(proof.thumbprint.to_string())
             }
+            (Ok(Possession::Proved), None) => certificate.map(|it| it.key.to_string()),
             (Ok(Possession::Bearer), None) => None,
+            (Err(error), None) if is_of_certificate(error) => {
+                return Err(Unidentified::Token(error));
+            }
             (Err(error), Some(_)) => return Err(Unidentified::Proof(error)),
             // A bound token sent as a bearer, or an unbound one with a proof of something.
             _ => return Err(Unidentified::Scheme),
@@ -131,6 +138,10 @@ impl Identifier {
         replays.admit(&proof.thumbprint, &proof.jti, now.wall)?;
         Ok(())
     }
+}
+
+const fn is_of_certificate(error: TokenError) -> bool {
+    matches!(error, TokenError::CertificateMissing | TokenError::CertificateDiffers)
 }
 
 /// The proof of possession for this request and token.
@@ -169,5 +180,105 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use carnet_identity::{
+        AccessClaims, Confirmation, KeyUse, SigningKey, X509Authority, X509Bundle, mint_access,
+        verify_x509_svid,
+    };
+
+    use carnet_core::Monotonic;
+
+    use super::*;
+
+    const ADDRESS: &str = "https://carnet.example/write/mcp/desk";
+    const AT: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    fn svid(ttl_s: i64) -> X509Svid {
+        let domain = "carnet.example".parse().unwrap();
+        let key = SigningKey::generate(KeyUse::X509Authority).unwrap();
+        let certificate = X509Authority::certify(&key, &domain, 7, AT).unwrap();
+        let authority = X509Authority::of(key, certificate, &domain).unwrap();
+        let leaf = SigningKey::generate(KeyUse::X509Svid).unwrap();
+        let id = "spiffe://carnet.example/agent/desk-agent".parse().unwrap();
+        let issued = authority.issue(&leaf, &id, 7, AT, ttl_s).unwrap();
+        let bundle = Arc::new(X509Bundle::of([authority.certificate()]).unwrap());
+        verify_x509_svid(&[&issued.certificate], &BTreeMap::from([(domain, bundle)]), AT).unwrap()
+    }
+
+    fn claims(cnf: Confirmation) -> AccessClaims {
+        AccessClaims {
+            iss: "https://carnet.example".into(),
+            sub: "user:ana".into(),
+            client_id: "spiffe://carnet.example/agent/desk-agent".into(),
+            aud: ADDRESS.into(),
+            iat: AT,
+            nbf: AT,
+            exp: AT.plus_s(60),
+            jti: "tok_1".into(),
+            scope: None,
+            cnf: Some(cnf),
+            act: None,
+            task: "task_1".parse().unwrap(),
+            path: Path::Write,
+            resource: "desk".parse().unwrap(),
+            instance: "inst_1".parse().unwrap(),
+            authorization_details: vec![],
+        }
+    }
+
+    fn identify(
+        claims: &AccessClaims,
+        authorization: &str,
+        over: Option<&X509Svid>,
+        at: Timestamp,
+    ) -> Result<Caller, Unidentified> {
+        let signing = SigningKey::generate(KeyUse::AccessToken).unwrap();
+        let token = mint_access(&signing, claims).unwrap();
+        let keys = KeySet::from_keys([signing.verifying_key()]).unwrap();
+        let request = http::Request::post("/write/mcp/desk")
+            .header("authorization", authorization.replace("TOKEN", &token))
+            .header("x-forwarded-client-cert", "spiffe://carnet.example/agent/desk-agent");
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        if let Some(svid) = over {
+            parts.extensions.insert(svid.clone());
+        }
+        let now = Now { wall: at, mono: Monotonic::from_us(1) };
+        Identifier::new("https://carnet.example".into(), AT).identify(&parts, ADDRESS, &keys, now)
+    }
+
+    #[test]
+    fn a_token_bound_to_a_certificate_is_good_over_its_own_connection_and_no_other() {
+        let (own, other) = (svid(3600), svid(3600));
+        let bound = claims(Confirmation::Certificate { x5t: own.certificate });
+        let caller = identify(&bound, "Bearer TOKEN", Some(&own), AT).unwrap();
+        assert_eq!(caller.thumbprint, Some(own.key.to_string()));
+        for (over, error) in
+            [(Some(&other), TokenError::CertificateDiffers), (None, TokenError::CertificateMissing)]
+        {
+            let refused = identify(&bound, "Bearer TOKEN", over, AT).unwrap_err();
+            assert_eq!(refused.code(), "invalid_token");
+            assert!(matches!(refused, Unidentified::Token(it) if it == error), "{refused}");
+        }
+        assert!(identify(&bound, "DPoP TOKEN", Some(&own), AT).is_err());
+        // The connection outlived the certificate.
+        let short = svid(10);
+        let bound = claims(Confirmation::Certificate { x5t: short.certificate });
+        assert!(identify(&bound, "Bearer TOKEN", Some(&short), AT.plus_s(9)).is_ok());
+        let refused = identify(&bound, "Bearer TOKEN", Some(&short), AT.plus_s(10)).unwrap_err();
+        assert_eq!(refused.code(), "invalid_token");
+    }
+
+    #[test]
+    fn a_certificate_is_no_proof_of_another_key() {
+        let own = svid(3600);
+        let bound = claims(Confirmation::Key { jkt: own.key });
+        assert!(identify(&bound, "Bearer TOKEN", Some(&own), AT).is_err());
     }
 }

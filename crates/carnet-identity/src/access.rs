@@ -68,7 +68,7 @@ pub struct AccessClaims {
     /// OAuth scopes, separated by single spaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// The key it is bound to. Only read-path tokens can be without.
+    /// What it is bound to. Only read-path tokens can be without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
     /// Who acts, and for whom in turn (RFC 8693 section 4.1).
@@ -91,12 +91,31 @@ pub struct AccessClaims {
     pub authorization_details: Vec<Value>,
 }
 
-/// The key a token is bound to (RFC 7800, RFC 9449 section 6.1).
+/// What a token is bound to (RFC 7800): exactly one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Confirmation {
-    /// Its thumbprint.
-    pub jkt: Thumbprint,
+#[serde(untagged, deny_unknown_fields)]
+pub enum Confirmation {
+    /// A key, shown by a proof (RFC 9449 section 6.1).
+    Key {
+        /// Its thumbprint.
+        jkt: Thumbprint,
+    },
+    /// A client certificate, shown by the connection (RFC 8705 section 3.1).
+    Certificate {
+        /// SHA-256 over the whole certificate.
+        #[serde(rename = "x5t#S256")]
+        x5t: Thumbprint,
+    },
+}
+
+impl Confirmation {
+    /// The thumbprint of the key, where it is one that proofs show.
+    pub const fn jkt(&self) -> Option<&Thumbprint> {
+        match self {
+            Self::Key { jkt } => Some(jkt),
+            Self::Certificate { .. } => None,
+        }
+    }
 }
 
 /// An actor, and who it acts for in turn. The outermost is the one acting now.
@@ -141,11 +160,32 @@ impl AccessClaims {
     /// Whether whoever sent this token holds its key, as `proof` shows. A bound token without a
     /// proof, or with another key's, is refused; so a bound token can never pass as a bearer.
     pub fn possession(&self, proof: Option<&DpopProof>) -> Result<Possession, TokenError> {
-        match (&self.cnf, proof) {
-            (Some(cnf), Some(proof)) if cnf.jkt == proof.thumbprint => Ok(Possession::Proved),
-            (Some(_), Some(_)) => Err(TokenError::ProofWrongKey),
-            (Some(_), None) => Err(TokenError::ProofMissing),
-            (None, _) => Ok(Possession::Bearer),
+        self.possession_on(proof, None)
+    }
+
+    /// The same for a token that came over a connection with this client certificate. One that is
+    /// bound to a certificate is good there and nowhere else, whatever proof comes with it.
+    pub fn possession_on(
+        &self,
+        proof: Option<&DpopProof>,
+        certificate: Option<&Thumbprint>,
+    ) -> Result<Possession, TokenError> {
+        match (&self.cnf, proof, certificate) {
+            (Some(Confirmation::Key { jkt }), Some(proof), _) if *jkt == proof.thumbprint => {
+                Ok(Possession::Proved)
+            }
+            (Some(_), Some(_), _) => Err(TokenError::ProofWrongKey),
+            (Some(Confirmation::Key { .. }), None, _) => Err(TokenError::ProofMissing),
+            (Some(Confirmation::Certificate { x5t }), None, Some(shown)) if x5t == shown => {
+                Ok(Possession::Proved)
+            }
+            (Some(Confirmation::Certificate { .. }), None, Some(_)) => {
+                Err(TokenError::CertificateDiffers)
+            }
+            (Some(Confirmation::Certificate { .. }), None, None) => {
+                Err(TokenError::CertificateMissing)
+            }
+            (None, _, _) => Ok(Possession::Bearer),
         }
     }
 

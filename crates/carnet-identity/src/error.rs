@@ -104,6 +104,12 @@ pub enum TokenError {
     /// The proof is another key's.
     #[error("the proof was made by another key than the one the token is bound to")]
     ProofWrongKey,
+    /// The token is bound to a certificate and came over a connection without one.
+    #[error("the token is bound to a client certificate: it is good over TLS with that one only")]
+    CertificateMissing,
+    /// The connection's certificate is another than the one the token is bound to.
+    #[error("the connection's client certificate is another than the one the token is bound to")]
+    CertificateDiffers,
     /// Too old or too new.
     #[error("the proof's `iat` is outside the window; compare the clocks")]
     ProofStale,
@@ -144,6 +150,8 @@ impl TokenError {
             Self::ProofMissing => "proof_missing",
             Self::ProofWrongKey => "proof_wrong_key",
             Self::ProofStale => "proof_stale",
+            Self::CertificateMissing => "certificate_missing",
+            Self::CertificateDiffers => "certificate_differs",
             Self::Expectation { .. } => "expectation_unusable",
         }
     }

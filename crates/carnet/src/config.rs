@@ -291,7 +291,7 @@ impl Config {
     /// running Carnet need not be able to.
     pub(crate) fn check_files(&self) -> anyhow::Result<()> {
         match &self.listen.tls {
-            Some(tls) => crate::serve::acceptor(tls, &self.root).map(drop),
+            Some(tls) => crate::serve::certified(tls, &self.root).map(drop),
             None => Ok(()),
         }?;
         crate::authorities::read(self).map(drop)

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::error::BrokerError;
 use crate::oauth::form::Form;
-use crate::oauth::prove::{Caller, Credential};
+use crate::oauth::prove::Caller;
 use crate::oauth::refusal::{Kind, NamedIn, Refusal};
 use crate::oauth::surface::Surface;
 use crate::oauth::token::{check_head, with_nonce};
@@ -41,15 +41,16 @@ impl Surface {
         let form = Form::read(&parts.headers, body, FORM_BYTES_MAX).await?;
         let _turn = self.turn()?;
         let now = self.broker.now().wall;
-        let credential = Credential::of_client(&form)?;
-        let caller = self.authenticate(&credential, form.get("client_id"), now)?;
+        let (caller, refused) = self.client_of(&parts, &form, now)?;
         let proof = self.prove(&parts.headers, &self.delegation_endpoint, now)?;
         let needed = Refusal::for_reason(Kind::InvalidProof, Reason::ProofRequired);
-        let proof = proof.ok_or(needed)?;
+        let bound = self.bound(&parts, &caller, now)?;
+        let key = proof.as_ref().map(|proof| proof.thumbprint).or(bound.map(|bound| bound.key));
+        let key = key.ok_or(needed)?;
         let asked = Asked::read(&form)?;
-        self.spend(&caller, credential.refused, Some(&proof), now)?;
+        self.spend(&caller, refused, proof.as_ref(), now)?;
         let (parent, agent) = (asked.parent.clone(), asked.agent.clone());
-        let task = self.hand_on(&caller, proof.thumbprint, asked).await?;
+        let task = self.hand_on(&caller, key, asked).await?;
         Ok(self.told(&task, &parent, &agent))
     }
 

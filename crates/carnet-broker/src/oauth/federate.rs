@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::oauth::form::Form;
 use crate::oauth::issuer::{FEDERATION, Issuer};
-use crate::oauth::prove::{Caller, Credential};
+use crate::oauth::prove::Caller;
 use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
 use crate::oauth::wanted::{Wanted, scope_of};
@@ -30,14 +30,14 @@ impl Surface {
     pub(crate) async fn federate(
         &self,
         caller: &Caller,
-        credential: &Credential<'_>,
+        refused: Kind,
         headers: &HeaderMap,
         form: &Form,
     ) -> Result<Response, Refusal> {
         let now = self.broker.now().wall;
         let proof = self.prove(headers, &self.token_endpoint, now)?;
         let wanted = Wanted::of(form, &self.issuer, FEDERATION)?;
-        self.spend(caller, credential.refused, proof.as_ref(), now)?;
+        self.spend(caller, refused, proof.as_ref(), now)?;
         let request = FederationRequest {
             agent: caller.agent.clone(),
             thumbprint: proof.map(|proof| proof.thumbprint),
@@ -50,7 +50,7 @@ impl Surface {
         let answered = self.broker.federate(request).await.map_err(|error| {
             // The operator learns the rest.
             tracing::info!(agent = %caller.agent, %error, "the broker refused a federation token");
-            Refusal::of_broker(&error, credential.refused, wanted.named_in)
+            Refusal::of_broker(&error, refused, wanted.named_in)
         })?;
         match answered {
             Federated::Issued(issued) => {

@@ -6,7 +6,7 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use carnet_core::{Path, ResourceName};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::oauth::exchange::TOKEN_EXCHANGE;
 use crate::oauth::exchange::details::DELEGATION_TYPE;
@@ -25,6 +25,13 @@ const ASSERTION_ALGORITHMS: [&str; 10] =
     ["ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
 /// How a client says who it is, at every endpoint alike.
 const AUTH_METHODS: [&str; 2] = ["private_key_jwt", "spiffe_jwt"];
+/// Where a client may say it by its connection.
+const CERTIFICATE_ENDPOINTS: [&str; 4] = [
+    "token_endpoint",
+    "carnet_delegation_endpoint",
+    "introspection_endpoint",
+    "revocation_endpoint",
+];
 /// The same at the token endpoint, where a person's client with a code may be without a key.
 const TOKEN_AUTH_METHODS: [&str; 3] = ["private_key_jwt", "spiffe_jwt", "none"];
 
@@ -38,7 +45,11 @@ pub(crate) fn server(surface: &Surface) -> Value {
     let parts =
         [of_issuer(surface), of_tokens(surface), of_delegation(surface), of_asking(surface)];
     let members = parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten();
-    Value::Object(members.collect())
+    let mut told: Map<String, Value> = members.collect();
+    if surface.mutual_tls {
+        tell_of_mutual_tls(&mut told);
+    }
+    Value::Object(told)
 }
 
 fn of_issuer(surface: &Surface) -> Value {
@@ -94,6 +105,21 @@ fn of_asking(surface: &Surface) -> Value {
     })
 }
 
+/// What there is besides where client certificates are asked for (RFC 8705). It is asked for at every
+/// address, so that the addresses are the same.
+fn tell_of_mutual_tls(told: &mut Map<String, Value>) {
+    let alias = |name: &str| (name.to_owned(), told.get(name).cloned().unwrap_or_default());
+    let aliases: Map<String, Value> = CERTIFICATE_ENDPOINTS.into_iter().map(alias).collect();
+    told.insert("tls_client_certificate_bound_access_tokens".to_owned(), true.into());
+    told.insert("mtls_endpoint_aliases".to_owned(), aliases.into());
+    for endpoint in ["token", "introspection", "revocation"] {
+        let methods = told.get_mut(&format!("{endpoint}_endpoint_auth_methods_supported"));
+        if let Some(methods) = methods.and_then(Value::as_array_mut) {
+            methods.extend(["tls_client_auth", "spiffe_x509"].map(Value::from));
+        }
+    }
+}
+
 /// The metadata of a protected resource (RFC 9728). Any well-formed name has one, registered or
 /// not: that a resource exists is not for everybody to learn.
 pub(crate) async fn protected_resource(
@@ -104,14 +130,19 @@ pub(crate) async fn protected_resource(
         return StatusCode::NOT_FOUND.into_response();
     };
     let issuer = surface.issuer.as_str();
-    document(&json!({
+    let mut told = json!({
         "resource": surface.broker.audience(path, &resource),
         "authorization_servers": [issuer],
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
-        "dpop_bound_access_tokens_required": path != Path::Read,
+        // Over mutual TLS a token may be bound to the certificate instead.
+        "dpop_bound_access_tokens_required": path != Path::Read && !surface.mutual_tls,
         "authorization_details_types_supported": [DETAILS_TYPE],
-    }))
+    });
+    if let Some(members) = told.as_object_mut().filter(|_| surface.mutual_tls) {
+        members.insert("tls_client_certificate_bound_access_tokens".to_owned(), true.into());
+    }
+    document(&told)
 }
 
 /// The keys access tokens are verified with.

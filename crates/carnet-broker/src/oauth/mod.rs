@@ -1,6 +1,6 @@
 //! The token endpoint, the delegation endpoint and the documents that lead to them: what an agent meets before a gateway.
 //!
-//! An agent proves who it is with a JWT-SVID, shows the key it holds with a DPoP proof, names one
+//! An agent proves who it is with a JWT-SVID, or by a connection with its X.509-SVID, shows the key it holds with a DPoP proof, names one
 //! resource on one path, and gets one token for one task. Everything here is standard OAuth: client
 //! credentials (RFC 6749) authenticated by assertion (RFC 7523, SPIFFE client authentication),
 //! resource indicators (RFC 8707), rich authorization requests (RFC 9396), DPoP (RFC 9449), and the
@@ -23,6 +23,7 @@
 
 mod assertion;
 pub(crate) mod authorize;
+mod certificate;
 mod delegate;
 mod details;
 mod discovery;
@@ -66,6 +67,9 @@ pub struct OAuthOptions {
     /// Whether every proof must hold a nonce of ours. It bounds how early a proof can be made
     /// without trusting the client's clock, at the price of one more round trip.
     pub dpop_nonce: bool,
+    /// Whether the listener asks for client certificates, so that X.509-SVIDs authenticate clients and
+    /// bind tokens.
+    pub mutual_tls: bool,
     /// The most token requests worked on at once; more are told to come again.
     pub requests_max: usize,
     /// The most DPoP proofs remembered; when full, proofs are refused until the window moves on.
@@ -82,6 +86,7 @@ impl Default for OAuthOptions {
     fn default() -> Self {
         Self {
             dpop_nonce: false,
+            mutual_tls: false,
             requests_max: 256,
             proofs_max: 1 << 18,
             assertions_max: 1 << 16,

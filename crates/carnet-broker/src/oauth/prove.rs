@@ -12,7 +12,7 @@ use crate::oauth::form::Form;
 use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
 
-const CLIENT_CREDENTIALS: &str = "client_credentials";
+pub(crate) const CLIENT_CREDENTIALS: &str = "client_credentials";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const ASSERTION_TYPES: [&str; 2] =
@@ -36,6 +36,13 @@ pub(crate) struct Caller {
     pub(crate) id: String,
     /// What it proved that with is remembered, unless the connection itself did.
     pub(crate) once: Option<Once>,
+}
+
+impl Caller {
+    /// A caller the connection proved: nothing is to be remembered.
+    pub(crate) const fn of_connection(agent: AgentName, id: String) -> Self {
+        Self { agent, id, once: None }
+    }
 }
 
 impl<'a> Credential<'a> {
@@ -91,7 +98,7 @@ impl<'a> Credential<'a> {
     }
 }
 
-fn refuse_secret(form: &Form) -> Result<(), Refusal> {
+pub(crate) fn refuse_secret(form: &Form) -> Result<(), Refusal> {
     let advice = "no client has a secret here; send an SVID";
     match form.get("client_secret") {
         Some(_) => Err(unauthenticated("client_secret", advice)),
@@ -127,7 +134,7 @@ impl Surface {
         Ok(Caller { agent, id: proven.id, once: Some(proven.once) })
     }
 
-    fn check_agent(&self, agent: &AgentName, refused: Kind) -> Result<(), Refusal> {
+    pub(crate) fn check_agent(&self, agent: &AgentName, refused: Kind) -> Result<(), Refusal> {
         if self.broker.agent(agent).is_none() {
             return Err(Refusal::for_reason(refused, Reason::AgentUnknown));
         }

@@ -53,11 +53,10 @@ impl Surface {
         let form = Form::read(&parts.headers, body, FORM_BYTES_MAX).await?;
         let turn = self.turn()?;
         let now = self.broker.now().wall;
-        let credential = Credential::of_client(&form)?;
-        let caller = self.authenticate(&credential, form.get("client_id"), now)?;
+        let (caller, refused) = self.client_of(&parts, &form, now)?;
         let missing = Refusal::new(Kind::InvalidRequest, "token_missing", "send a token in token");
         let token = form.get("token").ok_or(missing)?.to_owned();
-        self.let_ask(&caller, credential.refused, &parts.headers, endpoint, now)?;
+        self.let_ask(&caller, refused, &parts.headers, endpoint, now)?;
         Ok(Asking { _turn: turn, caller, token })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
@@ -14,7 +15,7 @@ use crate::oauth::authorize;
 use crate::oauth::exchange::{EXCHANGE_BYTES_MAX, TOKEN_EXCHANGE};
 use crate::oauth::federate;
 use crate::oauth::form::Form;
-use crate::oauth::prove::{Caller, Credential};
+use crate::oauth::prove::{CLIENT_CREDENTIALS, Caller, Credential};
 use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
 use crate::oauth::wanted::{Wanted, scope_of};
@@ -56,16 +57,22 @@ impl Surface {
             let redeemed = self.redeem_code(&parts.headers, &form).await;
             return redeemed.map(|issued| granted(body_of(&issued)));
         }
-        let credential = Credential::read(&form)?;
-        let caller = self.authenticate(&credential, form.get("client_id"), now)?;
+        let (caller, refused) = match form.get("grant_type") {
+            Some(CLIENT_CREDENTIALS | TOKEN_EXCHANGE) => self.client_of(&parts, &form, now)?,
+            _ => {
+                let credential = Credential::read(&form)?;
+                let caller = self.authenticate(&credential, form.get("client_id"), now)?;
+                (caller, credential.refused)
+            }
+        };
         if form.get("grant_type") == Some(TOKEN_EXCHANGE) {
-            let exchanged = self.exchange(&caller, &credential, &parts.headers, &form).await;
+            let exchanged = self.exchange(&caller, refused, &parts.headers, &form).await;
             return exchanged.map(granted);
         }
         if federate::is_asked(&form, &self.issuer) {
-            return self.federate(&caller, &credential, &parts.headers, &form).await;
+            return self.federate(&caller, refused, &parts.headers, &form).await;
         }
-        let issued = self.issue_to(&caller, &credential, &parts.headers, &form).await;
+        let issued = self.issue_to(&caller, refused, &parts, &form).await;
         match &issued {
             Ok(issued) => {
                 tracing::info!(agent = %caller.agent, task = %issued.task, bound = issued.is_bound, "token issued");
@@ -80,17 +87,21 @@ impl Surface {
     async fn issue_to(
         &self,
         caller: &Caller,
-        credential: &Credential<'_>,
-        headers: &HeaderMap,
+        refused: Kind,
+        parts: &Parts,
         form: &Form,
     ) -> Result<IssuedToken, Refusal> {
         let now = self.broker.now().wall;
-        let proof = self.prove(headers, &self.token_endpoint, now)?;
+        let proof = self.prove(&parts.headers, &self.token_endpoint, now)?;
+        let bound = self.bound(parts, caller, now)?;
+        // Who proves a key wants the token bound to that, and may use it over any connection.
+        let bound = bound.filter(|_| proof.is_none());
         let wanted = Wanted::read(form, &self.issuer)?;
-        self.spend(caller, credential.refused, proof.as_ref(), now)?;
+        self.spend(caller, refused, proof.as_ref(), now)?;
         let request = TokenRequest {
             agent: caller.agent.clone(),
-            thumbprint: proof.map(|proof| proof.thumbprint),
+            thumbprint: proof.map(|proof| proof.thumbprint).or(bound.map(|bound| bound.key)),
+            certificate: bound.map(|bound| bound.certificate),
             task: wanted.task,
             resource: wanted.resource,
             path: wanted.path,
@@ -98,7 +109,7 @@ impl Surface {
         self.broker.issue_token(request).await.map_err(|error| {
             // The operator learns the rest.
             tracing::info!(agent = %caller.agent, %error, "the broker refused a token");
-            Refusal::of_broker(&error, credential.refused, wanted.named_in)
+            Refusal::of_broker(&error, refused, wanted.named_in)
         })
     }
 }
@@ -129,7 +140,7 @@ async fn read_form(headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
 pub(crate) fn body_of(issued: &IssuedToken) -> Value {
     json!({
         "access_token": issued.token.expose_secret(),
-        "token_type": if issued.is_bound { "DPoP" } else { "Bearer" },
+        "token_type": if issued.is_bound && !issued.is_of_certificate { "DPoP" } else { "Bearer" },
         "expires_in": issued.ttl_s,
         "scope": scope_of(&issued.task),
         "authorization_details": issued.details,

@@ -25,4 +25,4 @@ pub use federate::{Federated, FederationRequest, FederationToken};
 pub(crate) use open::DEADLINE_S_DEFAULT;
 pub use open::OpenTask;
 pub use reserve::Reserve;
-pub use token::{DETAILS_TYPE, IssuedToken, TokenRequest};
+pub use token::{BoundCertificate, DETAILS_TYPE, IssuedToken, TokenRequest};

@@ -32,12 +32,23 @@ pub struct TokenRequest {
     pub agent: AgentName,
     /// The key it proved to hold, where it offered one.
     pub thumbprint: Option<Thumbprint>,
+    /// The client certificate that proved it, where it was not a proof: the token is bound to that.
+    pub certificate: Option<BoundCertificate>,
     /// The task, or none for the agent's standing task.
     pub task: Option<TaskId>,
     /// The resource.
     pub resource: ResourceName,
     /// The path.
     pub path: Path,
+}
+
+/// A client certificate a token can be bound to (RFC 8705).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoundCertificate {
+    /// SHA-256 over it.
+    pub x5t: Thumbprint,
+    /// When it ends. No token bound to it lives longer.
+    pub expires: Timestamp,
 }
 
 /// A token and what it is good for.
@@ -51,8 +62,18 @@ pub struct IssuedToken {
     pub task: TaskId,
     /// Whether it is bound to a key.
     pub is_bound: bool,
+    /// Whether that is the key of a client certificate: such a token is sent as a bearer.
+    pub is_of_certificate: bool,
     /// What was granted, in full.
     pub details: serde_json::Value,
+}
+
+impl TokenRequest {
+    /// What the token is bound to.
+    fn confirmation(&self) -> Option<Confirmation> {
+        let of_certificate = self.certificate.map(|it| Confirmation::Certificate { x5t: it.x5t });
+        of_certificate.or(self.thumbprint.map(|jkt| Confirmation::Key { jkt }))
+    }
 }
 
 impl Broker {
@@ -107,6 +128,7 @@ impl Broker {
             ttl_s: claims.exp.s() - now.wall.s(),
             task,
             is_bound: claims.cnf.is_some(),
+            is_of_certificate: request.certificate.is_some(),
             details: serde_json::Value::Array(claims.authorization_details),
         })
     }
@@ -225,6 +247,7 @@ impl Broker {
         let actors =
             actors.into_iter().map(|it| SpiffeId::agent(&self.trust_domain, it).to_string());
         let longest = now.plus_s(request.path.token_ttl_s_max());
+        let end = request.certificate.map_or(deadline, |it| it.expires.min(deadline));
         let act = act_of(&sub, actors);
         Ok(AccessClaims {
             iss: self.issuer.clone(),
@@ -233,10 +256,10 @@ impl Broker {
             aud: self.audience(request.path, &request.resource),
             iat: now,
             nbf: now,
-            exp: longest.min(deadline),
+            exp: longest.min(end),
             jti: format!("tok_{:032x}", fresh_bits()),
             scope: None,
-            cnf: request.thumbprint.map(|jkt| Confirmation { jkt }),
+            cnf: request.confirmation(),
             act,
             task: task.clone(),
             path: request.path,

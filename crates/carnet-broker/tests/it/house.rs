@@ -251,6 +251,7 @@ impl House {
     /// A request for a read token.
     pub(crate) fn token_request(&self, name: &str, task: Option<&TaskId>) -> TokenRequest {
         TokenRequest {
+            certificate: None,
             agent: agent(name),
             thumbprint: Some(thumbprint()),
             task: task.cloned(),

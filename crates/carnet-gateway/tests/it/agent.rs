@@ -73,7 +73,7 @@ impl Agent {
             exp: NOW.wall.plus_s(60),
             jti: format!("token-{serial}"),
             scope: None,
-            cnf: Some(Confirmation { jkt: self.dpop.thumbprint() }),
+            cnf: Some(Confirmation::Key { jkt: self.dpop.thumbprint() }),
             act: None,
             task: self.task.clone(),
             path,

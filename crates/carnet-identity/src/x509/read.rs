@@ -21,6 +21,7 @@ pub(super) struct Certificate {
     pub(super) usage: Option<Usage>,
     /// Whether it is for both sides of TLS, where it says what it is for.
     pub(super) is_for_both_sides: Option<bool>,
+    pub(super) begins: Timestamp,
     pub(super) expires: Timestamp,
 }
 
@@ -58,6 +59,7 @@ impl Certificate {
             is_authority: constraints.is_some_and(|constraints| constraints.value.ca),
             usage: usage(certificate)?,
             is_for_both_sides: purposes.map(|it| it.value.client_auth && it.value.server_auth),
+            begins: Timestamp::from_s(certificate.validity().not_before.timestamp()),
             expires: Timestamp::from_s(certificate.validity().not_after.timestamp()),
         })
     }

@@ -8,7 +8,7 @@ use crate::spiffe::SpiffeId;
 use crate::thumbprint::Thumbprint;
 use crate::x509::bundle::Trusted;
 use crate::x509::read::Certificate;
-use crate::x509::{CHAIN_MAX, X509Bundles, X509Error};
+use crate::x509::{CHAIN_MAX, X509_BACKDATED_S, X509Bundles, X509Error};
 
 /// A verified SVID: who is at the other end, and until when that holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +21,18 @@ pub struct X509Svid {
     pub key: Thumbprint,
     /// SHA-256 over the certificate of the authority that vouches.
     authority: Thumbprint,
+    /// From when it says it is good.
+    begins: Timestamp,
     /// When it ends.
     pub expires: Timestamp,
 }
 
 impl X509Svid {
+    /// When it was issued, as far as it tells: ours say that they are good from a little before.
+    pub fn issued(&self) -> Timestamp {
+        self.begins.plus_s(X509_BACKDATED_S)
+    }
+
     /// Whether it still holds: unexpired, and its authority still one of its trust domain. Asked at
     /// every use, because a connection outlives the handshake.
     pub fn is_good(&self, bundles: &X509Bundles, now: Timestamp) -> bool {
@@ -60,6 +67,7 @@ pub fn verify_x509_svid(
                     certificate: certificate.digest,
                     key: certificate.key,
                     authority: authority.digest,
+                    begins: certificate.begins,
                     expires: certificate.expires,
                 });
             }

@@ -46,7 +46,7 @@ impl World {
             exp: NOW.plus_s(300),
             jti: "7d0c3a5e".to_owned(),
             scope: Some("desk:read".to_owned()),
-            cnf: Some(Confirmation { jkt: self.instance.thumbprint() }),
+            cnf: Some(Confirmation::Key { jkt: self.instance.thumbprint() }),
             act: Some(Act { sub: agent().to_string(), iss: None, act: None }),
             task: "task_1".parse().unwrap(),
             path: Path::Read,

@@ -24,7 +24,7 @@ fn a_full_access_token_is_byte_for_byte_this() {
     let world = World::new();
     let mut claims = world.claims();
     let jkt: Thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".parse().unwrap();
-    claims.cnf = Some(Confirmation { jkt });
+    claims.cnf = Some(Confirmation::Key { jkt });
     let before = Act { sub: "spiffe://carnet.example/agent/lead".to_owned(), iss: None, act: None };
     claims.act = Some(Act {
         sub: agent().to_string(),
@@ -53,6 +53,17 @@ fn a_full_access_token_is_byte_for_byte_this() {
         r#""authorization_details":[{"type":"carnet_operation"}]}"#,
     );
     assert_eq!(payload_text(&token), expected);
+}
+
+#[test]
+fn a_token_bound_to_a_certificate_says_so_as_rfc_8705_has_it() {
+    let world = World::new();
+    let mut claims = world.claims();
+    let x5t: Thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".parse().unwrap();
+    claims.cnf = Some(Confirmation::Certificate { x5t });
+    let token = mint_access(&world.access, &claims).unwrap();
+    let expected = r#""cnf":{"x5t#S256":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"},"#;
+    assert!(payload_text(&token).contains(expected), "{}", payload_text(&token));
 }
 
 #[test]

@@ -11,13 +11,47 @@ use serde_json::json;
 use crate::forge::{AUDIENCE, NOW, World, encode, expected_proof, proof_claims};
 
 #[test]
+fn a_token_bound_to_a_certificate_is_good_over_a_connection_with_that_one_only() {
+    let world = World::new();
+    let print = |text: &str| -> carnet_identity::Thumbprint { text.parse().unwrap() };
+    let x5t = print("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    let other = world.instance.thumbprint();
+    let mut claims = world.claims();
+    claims.cnf = Some(carnet_identity::Confirmation::Certificate { x5t });
+    let on = |certificate| claims.possession_on(None, certificate);
+    assert_eq!(on(Some(&x5t)), Ok(Possession::Proved));
+    assert_eq!(on(Some(&other)), Err(TokenError::CertificateDiffers));
+    assert_eq!(on(None), Err(TokenError::CertificateMissing));
+    assert_eq!(claims.possession(None), Err(TokenError::CertificateMissing));
+}
+
+#[test]
+fn a_token_is_bound_to_one_thing() {
+    let print = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+    let read = |cnf: serde_json::Value| {
+        serde_json::from_value::<carnet_identity::Confirmation>(cnf).map(drop)
+    };
+    assert!(read(serde_json::json!({ "jkt": print })).is_ok());
+    assert!(read(serde_json::json!({ "x5t#S256": print })).is_ok());
+    for odd in [
+        serde_json::json!({}),
+        serde_json::json!({ "jkt": print, "x5t#S256": print }),
+        serde_json::json!({ "x5t": print }),
+        serde_json::json!({ "x5t#S256": "short" }),
+        serde_json::json!({ "jkt": print, "kid": "a" }),
+    ] {
+        assert!(read(odd.clone()).is_err(), "{odd}");
+    }
+}
+
+#[test]
 fn a_proof_with_its_token_names_the_key_the_token_is_bound_to() {
     let world = World::new();
     let token = carnet_identity::mint_access(&world.access, &world.claims()).unwrap();
     let proof = world.instance.prove("POST", AUDIENCE, Some(&token), "j1", NOW, None).unwrap();
     let expected = ExpectedDpop { access_token: Some(&token), ..expected_proof() };
     let proved = verify_dpop(&proof, &expected, NOW).unwrap();
-    assert_eq!(Some(proved.thumbprint), world.claims().cnf.map(|cnf| cnf.jkt));
+    assert_eq!(Some(proved.thumbprint), world.claims().cnf.and_then(|cnf| cnf.jkt().copied()));
     assert_eq!((proved.jti.as_str(), proved.iat, proved.nonce), ("j1", NOW, None));
     let other = ExpectedDpop { access_token: Some("another token"), ..expected };
     assert_eq!(verify_dpop(&proof, &other, NOW), Err(TokenError::ProofToken));

@@ -16,6 +16,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use super::peer::{Over, Peer, SvidVerifier, Vouches};
 use super::seats::{Busy, Limits, Seat, Seats};
 use crate::config::Tls;
 
@@ -67,10 +69,17 @@ impl Answers for Front {
     }
 }
 
+/// TLS on the agents' listener, and who vouches for the clients that show a certificate.
+#[derive(Clone)]
+pub(crate) struct Secured {
+    acceptor: TlsAcceptor,
+    vouches: Arc<dyn Vouches>,
+}
+
 /// Serves connections for as long as the listener lives.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Secured>,
     front: impl Answers,
     limits: Limits,
 ) {
@@ -94,14 +103,11 @@ pub(crate) async fn serve(
 }
 
 /// Serves one connection until it ends, or has to.
-async fn seated(stream: TcpStream, tls: Option<TlsAcceptor>, front: impl Answers, seat: Arc<Seat>) {
+async fn seated(stream: TcpStream, tls: Option<Secured>, front: impl Answers, seat: Arc<Seat>) {
     let serving = async {
         match tls {
-            None => connection(stream, front, Arc::clone(&seat)).await,
-            Some(tls) => match tls.accept(stream).await {
-                Ok(stream) => connection(stream, front, Arc::clone(&seat)).await,
-                Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
-            },
+            None => connection(stream, None, front, Arc::clone(&seat)).await,
+            Some(tls) => secured(stream, &tls, front, Arc::clone(&seat)).await,
         }
     };
     tokio::select! {
@@ -110,8 +116,21 @@ async fn seated(stream: TcpStream, tls: Option<TlsAcceptor>, front: impl Answers
     }
 }
 
+async fn secured(stream: TcpStream, tls: &Secured, front: impl Answers, seat: Arc<Seat>) {
+    let stream = match tls.acceptor.accept(stream).await {
+        Ok(stream) => stream,
+        Err(error) => return tracing::debug!(%error, "a TLS handshake failed"),
+    };
+    let peer = Peer::of(stream.get_ref().1.peer_certificates(), &tls.vouches);
+    match peer {
+        Ok(peer) => connection(stream, peer, front, seat).await,
+        Err(error) => tracing::info!(code = error.code(), "a resumed client was refused"),
+    }
+}
+
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Option<Peer>,
     front: impl Answers,
     seat: Arc<Seat>,
 ) {
@@ -128,11 +147,34 @@ async fn connection(
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(ALIVE_INTERVAL)
         .keep_alive_timeout(ALIVE_TIMEOUT);
-    let service = service_fn(move |request| {
+    let client = peer.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(client) = &client {
+            client.tell(&mut request);
+        }
         let (front, busy) = (front.clone(), seat.busy());
         async move { Ok::<_, Infallible>(held(front.answer(request).await, busy)) }
     });
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let over = async {
+        match &peer {
+            Some(peer) => peer.is_over().await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        over = over => match over {
+            // What runs ends by itself, within the life of its token.
+            Over::Expired => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+            // Nobody vouches for this client any more: what runs for it ends here.
+            Over::Withdrawn => return tracing::info!("a connection was closed: its client's authority is gone"),
+        },
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
     }
 }
@@ -170,24 +212,31 @@ impl Body for Streaming {
     }
 }
 
-/// The acceptor for a configured certificate and key.
-pub(crate) fn acceptor(tls: &Tls, root: &std::path::Path) -> anyhow::Result<TlsAcceptor> {
+/// The configured certificate with its key.
+pub(crate) fn certified(tls: &Tls, root: &std::path::Path) -> anyhow::Result<CertifiedKey> {
     let (certificate, key) = (root.join(&tls.certificate), root.join(&tls.key));
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&certificate)
         .and_then(|certificates| certificates.collect())
         .with_context(|| format!("listen.tls.certificate: {}", certificate.display()))?;
     let key = PrivateKeyDer::from_pem_file(&key)
         .with_context(|| format!("listen.tls.key: {}", key.display()))?;
+    CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider())
+        .context("listen.tls: the certificate and the key do not belong together")
+}
+
+/// TLS with that certificate, which asks clients for theirs and takes the ones `vouches` stands for.
+pub(crate) fn secured_by(certified: CertifiedKey, vouches: Arc<dyn Vouches>) -> Secured {
     let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("listen.tls: the certificate and the key do not belong together")?;
+        .with_client_cert_verifier(Arc::new(SvidVerifier::new(Arc::clone(&vouches))))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Secured { acceptor: TlsAcceptor::from(Arc::new(config)), vouches }
 }
 
 #[cfg(test)]
 mod tests {
+    mod certificates;
+
     use http_body_util::{Full, StreamBody};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

@@ -4,8 +4,9 @@ mod control;
 mod inspect;
 mod keys;
 mod listener;
+mod peer;
 mod seats;
 mod up;
 
-pub(crate) use listener::acceptor;
+pub(crate) use listener::certified;
 pub(crate) use up::up;

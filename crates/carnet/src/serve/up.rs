@@ -18,6 +18,7 @@ use super::control::Embedded;
 use super::inspect::Looking;
 use super::keys::{Keys, make_private_dir};
 use super::listener::{self, Front};
+use super::peer::Vouches;
 use super::seats::Limits;
 use crate::config::Config;
 
@@ -66,7 +67,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     make_private_dir(&state_dir)?;
     let is_used = ["store.db", "ledger"].iter().any(|name| state_dir.join(name).exists());
     let keys = Keys::load_or_create(&state_dir.join("keys"), is_used, config.kek()?.as_ref())?;
-    let tls = config.listen.tls.as_ref().map(|tls| listener::acceptor(tls, &config.root));
+    let tls = config.listen.tls.as_ref().map(|tls| listener::certified(tls, &config.root));
     let tls = tls.transpose()?;
     let listener = TcpListener::bind(config.listen.address).await.with_context(|| {
         format!("listen.address: {} cannot be listened on", config.listen.address)
@@ -86,9 +87,12 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let mut tasks = JoinSet::new();
     serve_operators(&config, &broker, &gateway, &mut tasks).await?;
     serve_agents(&config, &broker, &mut tasks).await?;
+    let vouches: Arc<dyn Vouches> = Arc::<Broker>::clone(&broker);
+    let tls = tls.map(|certified| listener::secured_by(certified, vouches));
     let transmitters = config.context.transmitters(&config.root, &config.issuer())?;
     let events = context::router(Arc::clone(&broker), Fetcher::new(&[]), transmitters);
-    let oauth = oauth::router(broker, config.oauth())?.merge(events);
+    let options = oauth::OAuthOptions { mutual_tls: tls.is_some(), ..config.oauth() };
+    let oauth = oauth::router(broker, options)?.merge(events);
     tasks.spawn(listener::serve(listener, tls, Front { gateway, oauth }, Limits::default()));
     Ok(Running { ledger, tasks })
 }

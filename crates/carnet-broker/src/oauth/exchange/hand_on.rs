@@ -20,14 +20,14 @@ impl Surface {
         &self,
         exchange: Exchange<'_>,
     ) -> Result<Value, Refusal> {
-        let Exchange { caller, credential, form, ref proof, .. } = exchange;
+        let Exchange { caller, refused, form, ref proof, .. } = exchange;
         check_form(form)?;
         let agent = self.actor_to_be(form)?;
         let details = form.get("authorization_details").ok_or(details::refused())?;
         let Delegation { intent, said } = Delegation::parse(details)?;
         let now = self.broker.now();
         let subject = self.own_live_token(&exchange, now)?;
-        self.spend(caller, credential.refused, Some(proof), now.wall)?;
+        self.spend(caller, refused, Some(proof), now.wall)?;
 
         let (parent, jti) = (subject.claims.task.clone(), subject.claims.jti.clone());
         let opened_with = Some(jti.clone());

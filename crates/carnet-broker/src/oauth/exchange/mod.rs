@@ -12,7 +12,7 @@ use carnet_identity::{DpopProof, TokenError};
 use serde_json::Value;
 
 use crate::oauth::form::Form;
-use crate::oauth::prove::{Caller, Credential};
+use crate::oauth::prove::Caller;
 use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
 
@@ -28,7 +28,8 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// An exchange, and who asks for it.
 struct Exchange<'a> {
     caller: &'a Caller,
-    credential: &'a Credential<'a>,
+    /// The error that says who asks is not accepted.
+    refused: Kind,
     form: &'a Form,
     /// The key that was proved: nothing is exchanged without.
     proof: DpopProof,
@@ -40,7 +41,7 @@ impl Surface {
     pub(crate) async fn exchange(
         &self,
         caller: &Caller,
-        credential: &Credential<'_>,
+        refused_as: Kind,
         headers: &HeaderMap,
         form: &Form,
     ) -> Result<Value, Refusal> {
@@ -50,7 +51,7 @@ impl Surface {
         let subject_token = form.get("subject_token");
         let subject_token =
             subject_token.ok_or(refused("subject_missing", "send a token in subject_token"))?;
-        let exchange = Exchange { caller, credential, form, proof, subject_token };
+        let exchange = Exchange { caller, refused: refused_as, form, proof, subject_token };
         let exchanged = match form.get("subject_token_type") {
             Some(ACCESS_TOKEN) => self.exchange_to_hand_on(exchange).await,
             Some(JWT) => self.redeem(exchange).await,

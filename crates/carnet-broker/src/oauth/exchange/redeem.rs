@@ -19,20 +19,21 @@ use crate::work::TokenRequest;
 
 impl Surface {
     pub(super) async fn redeem(&self, exchange: Exchange<'_>) -> Result<Value, Refusal> {
-        let Exchange { caller, credential, form, ref proof, .. } = exchange;
+        let Exchange { caller, refused, form, ref proof, .. } = exchange;
         check_requested(form, ACCESS_TOKEN)?;
         let wanted = Wanted::read(form, &self.issuer)?;
         let delegation = self.proved(&exchange, &wanted)?;
         let request = TokenRequest {
             agent: caller.agent.clone(),
             thumbprint: Some(proof.thumbprint),
+            certificate: None,
             task: Some(delegation.claims.task),
             resource: wanted.resource,
             path: wanted.path,
         };
         let issued = self.broker.issue_token(request).await.map_err(|error| {
             tracing::info!(agent = %caller.agent, %error, "the broker refused a token");
-            Refusal::of_broker(&error, credential.refused, NamedIn::Subject)
+            Refusal::of_broker(&error, refused, NamedIn::Subject)
         })?;
         tracing::info!(agent = %caller.agent, task = %issued.task, "a delegation was redeemed");
         let mut body = body_of(&issued);
@@ -49,14 +50,14 @@ impl Surface {
         exchange: &Exchange<'_>,
         wanted: &Wanted,
     ) -> Result<VerifiedDelegation, Refusal> {
-        let Exchange { caller, credential, form, proof, subject_token } = exchange;
+        let Exchange { caller, refused, form, proof, subject_token } = exchange;
         let now = self.broker.now().wall;
         let actor = self.actor(form, caller, now)?;
         let keys = self.broker.delegation_keys();
         let subject = verify_delegation(subject_token, &keys, self.issuer.as_str(), now)
             .map_err(of_subject)?;
         self.check_delegation(&subject, exchange, wanted)?;
-        self.spend(caller, credential.refused, Some(proof), now)?;
+        self.spend(caller, *refused, Some(proof), now)?;
         // The proof is the same, and is not spent twice.
         if let Some(once) = actor.and_then(|actor| actor.once) {
             self.bind(once, exchange, "actor_used", now)?;

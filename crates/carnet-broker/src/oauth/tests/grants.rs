@@ -25,7 +25,7 @@ async fn an_agent_without_a_task_gets_a_bound_read_token_for_its_standing_task()
     let keys = bench.house.broker.access_keys();
     let claims = verify_access(token, &keys, &expected, bench.now()).unwrap();
     assert_eq!(claims.client_id, "spiffe://carnet.example/agent/desk-agent");
-    assert_eq!(claims.cnf.unwrap().jkt, bench.key.thumbprint());
+    assert_eq!(claims.cnf.unwrap().jkt(), Some(&bench.key.thumbprint()));
     assert_eq!(body["scope"], format!("task:{}", claims.task));
     let details = json!([{
         "type": "carnet_task", "task": claims.task, "path": "read", "locations": [READ],

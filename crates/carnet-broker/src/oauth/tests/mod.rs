@@ -1,5 +1,6 @@
 //! The routes, driven as an agent drives them.
 
+mod certificates;
 mod confusion;
 mod delegation;
 mod documents;
