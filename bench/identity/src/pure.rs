@@ -116,7 +116,7 @@ fn claims_of(n: usize, instance: &DpopKey) -> anyhow::Result<AccessClaims> {
         exp: NOW.plus_s(300),
         jti: format!("token-{n}"),
         scope: Some("task:task_1".to_owned()),
-        cnf: Some(Confirmation { jkt: instance.thumbprint() }),
+        cnf: Some(Confirmation::Key { jkt: instance.thumbprint() }),
         act: Some(Act { sub: agent, iss: None, act: None }),
         task: "task_1".parse()?,
         path: Path::Read,

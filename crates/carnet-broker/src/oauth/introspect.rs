@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use carnet_core::{AgentName, Caller as Call, Now, Reason, Snapshot, check_caller};
-use carnet_identity::{DelegationClaims, Verified};
+use carnet_identity::{AccessClaims, Confirmation, DelegationClaims, Verified};
 use serde_json::{Map, Value, json};
 
 use crate::oauth::refusal::{Kind, Refusal};
@@ -71,11 +71,23 @@ fn access(snapshot: &Snapshot, token: &Verified, now: Now) -> Option<Value> {
         token: claims.jti.clone(),
         key: token.kid.clone(),
         expires: claims.exp,
-        thumbprint: claims.cnf.as_ref().map(|cnf| cnf.jkt.to_string()),
+        thumbprint: thumbprint_of(snapshot, claims),
     };
     check_caller(snapshot, &call, now).ok()?;
-    let token_type = if claims.cnf.is_some() { "DPoP" } else { "Bearer" };
+    let is_of_key = claims.cnf.as_ref().is_some_and(|cnf| cnf.jkt().is_some());
+    let token_type = if is_of_key { "DPoP" } else { "Bearer" };
     active(serde_json::to_value(&**claims).ok()?, token_type, scope_of(&claims.task))
+}
+
+/// The key the copy it was issued to holds. A certificate's is the copy's own, which the connection
+/// shows where the token is used.
+fn thumbprint_of(snapshot: &Snapshot, claims: &AccessClaims) -> Option<String> {
+    match claims.cnf.as_ref()? {
+        Confirmation::Key { jkt } => Some(jkt.to_string()),
+        Confirmation::Certificate { .. } => {
+            snapshot.instances.get(&claims.instance)?.thumbprint.clone()
+        }
+    }
 }
 
 fn active(claims: Value, token_type: &str, scope: String) -> Option<Value> {

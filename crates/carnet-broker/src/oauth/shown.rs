@@ -9,7 +9,7 @@ use carnet_identity::{Verified, VerifiedDelegation, verify_delegation, verify_is
 use tokio::sync::SemaphorePermit;
 
 use crate::oauth::form::Form;
-use crate::oauth::prove::{Caller, Credential, of_use};
+use crate::oauth::prove::{Caller, of_use};
 use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
 use crate::oauth::token::check_head;

@@ -124,6 +124,7 @@ impl Broker {
         let asked = TokenRequest {
             agent: request.agent.clone(),
             thumbprint: request.thumbprint,
+            certificate: None,
             task: Some(task.clone()),
             resource: request.resource.clone(),
             path: request.path,

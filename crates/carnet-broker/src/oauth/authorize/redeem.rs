@@ -135,6 +135,7 @@ impl Surface {
         let request = TokenRequest {
             agent: given.agent.clone(),
             thumbprint: proof.map(|proof| proof.thumbprint),
+            certificate: None,
             task: Some(given.task.clone()),
             resource: given.resource.clone(),
             path: given.path,
