@@ -12,12 +12,14 @@ const PAUSE_MS = 200;
 /// What the person writes where a page asks for it.
 const WRITTEN = { login: plan.provider?.subject, password: "no password is checked here" };
 
-/// Opens `url` and goes on until it would leave for `goal`: the address it would leave for.
-export async function browse(url, goal) {
+/// Opens `url` and goes on until it would leave for `goal`: the address it would leave for. The origins
+/// on the way are put into `visited`.
+export async function browse(url, goal, visited = []) {
   const cookies = new Map();
   const confirmed = new Set();
   let next = { url: new URL(url), method: "GET" };
   for (let page = 0; page < PAGES_MAX; page++) {
+    visited.push(next.url.origin);
     const answer = await load(next, cookies);
     const at = answer.headers.get("location");
     if (answer.status >= 300 && answer.status < 400 && at) {

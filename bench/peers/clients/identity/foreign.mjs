@@ -1,8 +1,9 @@
 // What oidc-provider says of a workload, shown to Carnet.
 
 import assert from "node:assert/strict";
+import { browse } from "./browser.mjs";
 import { answered, body, headers } from "./call.mjs";
-import { plan, run, test } from "./cases.mjs";
+import { plan, run, Skipped, test } from "./cases.mjs";
 
 /// What the provider says of `client_id`, for `resource`.
 async function said(client_id, resource) {
@@ -52,6 +53,26 @@ test("its token for a workload nobody registered is refused", async () => {
 
 test("its token for somebody else is refused", async () => {
   refusedFor(await granted(await said("pod", "https://other.example")), "invalid_grant");
+});
+
+test("a person logs in with it, and a client of theirs gets its answer", async () => {
+  const keys = await fetch(`${plan.issuer}/oauth/client-jwks`);
+  if (keys.status === 404) throw new Skipped("this Carnet sends nobody to an identity provider to log in");
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(crypto.randomUUID()));
+  const asked = new URL(`${plan.issuer}/oauth/authorize`);
+  asked.search = new URLSearchParams({
+    response_type: "code",
+    client_id: plan.agents.web.client_id,
+    redirect_uri: plan.web.redirect_uri,
+    resource: plan.read,
+    code_challenge: Buffer.from(digest).toString("base64url"),
+    code_challenge_method: "S256",
+  });
+  const visited = [];
+  const arrived = await browse(asked, plan.web.redirect_uri, visited);
+  assert.ok(visited.includes(new URL(plan.provider.issuer).origin), "the provider was never asked");
+  assert.ok(arrived.searchParams.get("code"), arrived.href);
+  assert.equal(arrived.searchParams.get("iss"), plan.issuer);
 });
 
 await run();
