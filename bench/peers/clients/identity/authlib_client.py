@@ -11,6 +11,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
 from cases import case, expect, plan, refused, run
+from joserfc.jwk import ECKey
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 TYPE = "urn:ietf:params:oauth:token-type:"
@@ -35,7 +36,7 @@ def session(agent, key_of=None):
     known = plan["agents"][agent]
     own = plan["agents"][key_of or agent]
     client = OAuth2Session(
-        known["client_id"], own["pem"], token_endpoint_auth_method=METHOD,
+        known["client_id"], ECKey.import_key(own["pem"]), token_endpoint_auth_method=METHOD,
         revocation_endpoint_auth_method=METHOD,
     )
     client.verify = plan["ca"]

@@ -3,7 +3,7 @@
 from cases import carnet, case, expect, plan, refused, run, within
 from cryptography.hazmat.primitives.asymmetric import ec
 from spiffe import JwtSource, SpiffeId, TrustDomain, WorkloadApiClient, X509Source
-from spiffe.errors import SpiffeError
+from spiffe.errors import PySpiffeError
 from spiffe.svid.jwt_svid import JwtSvid
 
 SOCKET = f"unix://{plan['workload']}"
@@ -38,7 +38,7 @@ def validated():
         expect(JwtSvid.parse_and_validate(token, bundle, AUDIENCE).spiffe_id == PLANNER, "another")
         refused(
             lambda: JwtSvid.parse_and_validate(token, bundle, {"https://other.example"}),
-            SpiffeError, "it is for another audience",
+            PySpiffeError, "it is for another audience",
         )
         expect(api.validate_jwt_svid(token, plan["issuer"]).spiffe_id == PLANNER, "another")
 
@@ -49,7 +49,7 @@ def changed():
         head, claims, signature = api.fetch_jwt_svid(audience=AUDIENCE, subject=PLANNER).token.split(".")
         other = ("A" if signature[0] != "A" else "B") + signature[1:]
         token = ".".join([head, claims, other])
-        refused(lambda: api.validate_jwt_svid(token, plan["issuer"]), SpiffeError, "it was changed")
+        refused(lambda: api.validate_jwt_svid(token, plan["issuer"]), PySpiffeError, "it was changed")
 
 
 @case("an audience nobody configured and an agent this process is not are refused")
@@ -57,11 +57,11 @@ def not_for_everybody():
     with client() as api:
         refused(
             lambda: api.fetch_jwt_svid(audience={"https://other.example"}, subject=PLANNER),
-            SpiffeError, "the audience is nobody's",
+            PySpiffeError, "the audience is nobody's",
         )
         stranger = SpiffeId(f"spiffe://{plan['trust_domain']}/agent/stranger")
         refused(
-            lambda: api.fetch_jwt_svid(audience=AUDIENCE, subject=stranger), SpiffeError,
+            lambda: api.fetch_jwt_svid(audience=AUDIENCE, subject=stranger), PySpiffeError,
             "it is another agent",
         )
 

@@ -76,7 +76,13 @@ impl<'a> Peer<'a> {
         for name in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] {
             command.env(name, lab.ca());
         }
-        let ended = beside::finish(&mut command, WITHIN)?;
+        let ended = match beside::finish(&mut command, WITHIN) {
+            Ok(ended) => ended,
+            Err(error) => {
+                cases.case(&format!("{}: it ends", self.name), || Err(error));
+                return Ok(());
+            }
+        };
         std::fs::write(lab.log(self.name), format!("{}{}", ended.out, ended.err))?;
         let told = told(&ended.out);
         if told.is_empty() {
