@@ -52,11 +52,12 @@ def expect(holds, what):
         raise AssertionError(what)
 
 
-def refused(look, kinds, what):
-    """`look` must fail with one of `kinds`."""
+def refused(look, kinds, what, word=""):
+    """`look` must fail with one of `kinds`, which says `word`."""
     try:
         outcome = look()
-    except kinds:
+    except kinds as error:
+        expect(word in described(error), f"refused for something else: {described(error)}")
         return
     raise AssertionError(f"{what}, and it was not refused: {outcome}")
 

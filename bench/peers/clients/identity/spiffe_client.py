@@ -1,5 +1,10 @@
-"""The Python SPIFFE library at the Workload API: fetch, validate, and follow a rotation."""
+"""The Python SPIFFE library at the Workload API: fetch, validate, and follow a rotation.
 
+Under it is gRPC's own core, which names the server of a Unix socket by the socket's path. The first case
+leaves it at that; the others say `localhost`, as every other client does.
+"""
+
+import grpc
 from cases import carnet, case, expect, plan, refused, run, within
 from cryptography.hazmat.primitives.asymmetric import ec
 from spiffe import JwtSource, SpiffeId, TrustDomain, WorkloadApiClient, X509Source
@@ -12,12 +17,30 @@ PLANNER = SpiffeId(plan["agents"]["planner"]["spiffe_id"])
 AUDIENCE = {plan["issuer"]}
 
 
+WITHIN_S = 20
+by_path = grpc.insecure_channel
+
+
+def by_name(target, options=None, compression=None):
+    """A channel that names the server."""
+    named = [*(options or []), ("grpc.default_authority", "localhost")]
+    return by_path(target, named, compression)
+
+
 def client():
-    return WorkloadApiClient(socket_path=SOCKET)
+    grpc.insecure_channel = by_name
+    return WorkloadApiClient(socket_path=SOCKET, default_timeout=WITHIN_S)
 
 
 def identities(svids):
     return {str(svid.spiffe_id) for svid in svids}
+
+
+@case("it connects by itself, naming the server by the path of the socket")
+def connects():
+    grpc.insecure_channel = by_path
+    with WorkloadApiClient(socket_path=SOCKET, default_timeout=WITHIN_S) as api:
+        expect(api.fetch_jwt_svids(audience=AUDIENCE), "no SVID came")
 
 
 @case("JWT-SVIDs for every agent this process is, and for one of them")
@@ -57,18 +80,18 @@ def not_for_everybody():
     with client() as api:
         refused(
             lambda: api.fetch_jwt_svid(audience={"https://other.example"}, subject=PLANNER),
-            PySpiffeError, "the audience is nobody's",
+            PySpiffeError, "the audience is nobody's", "audience",
         )
         stranger = SpiffeId(f"spiffe://{plan['trust_domain']}/agent/stranger")
         refused(
             lambda: api.fetch_jwt_svid(audience=AUDIENCE, subject=stranger), PySpiffeError,
-            "it is another agent",
+            "it is another agent", "no identity issued",
         )
 
 
 @case("JwtSource follows the rotation of the keys, and old and new SVIDs validate")
 def jwt_rotation():
-    with JwtSource(socket_path=SOCKET) as source:
+    with JwtSource(client(), timeout_in_seconds=WITHIN_S) as source:
         keys = lambda: set(source.get_bundle_for_trust_domain(DOMAIN).jwt_authorities)
         known = keys()
         old = source.fetch_svid(audience=AUDIENCE, subject=PLANNER)
@@ -110,7 +133,7 @@ def x509_svids():
 
 @case("X509Source follows the rotation of the authority")
 def x509_rotation():
-    with X509Source(socket_path=SOCKET) as source:
+    with X509Source(client(), timeout_in_seconds=WITHIN_S) as source:
         first = source.svid
         known = len(source.get_bundle_for_trust_domain(DOMAIN).x509_authorities)
         carnet("keys", "rotate", "x509-svid")
