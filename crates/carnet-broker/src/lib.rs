@@ -42,6 +42,6 @@ pub use item::{ActivePolicy, Reservation};
 pub use registry::Review;
 pub use vault::Vault;
 pub use work::{
-    AskUse, BoundCertificate, DETAILS_TYPE, DelegateTask, Federated, FederationRequest, FederationToken, IssuedToken,
-    OpenTask, Reserve, TokenRequest,
+    AskUse, BoundCertificate, DETAILS_TYPE, DelegateTask, Federated, FederationRequest,
+    FederationToken, IssuedToken, OpenTask, Reserve, TokenRequest,
 };

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use carnet_broker::BrokerError;
-use carnet_core::{ApprovalState, DecisionKind, LockTarget, Reason, TaskState, invariant};
+use carnet_core::{ApprovalState, DecisionKind, LockTarget, Reason, TaskState, User, invariant};
 use serde_json::json;
 
 use crate::house::*;
@@ -176,7 +176,9 @@ async fn a_brake_the_store_cannot_write_holds_in_memory_and_all_else_is_denied()
     house.broker.freshen().await.unwrap();
     let decision = house.decide(&other, "read_ticket", json!({})).await;
     assert_eq!(decision.reasons, [Reason::SnapshotStale], "a fresh revision does not help");
-    let users = house.broker.put_users(vec![]).await;
+    let mut more = people();
+    more.push(User { name: user("fay"), teams: Default::default(), logins: Vec::new() });
+    let users = house.broker.put_users(more).await;
     assert_eq!(reason(users), Reason::ControlUnavailable);
     // The store heals: what was held is written, and work goes on.
     house.store.is_full.store(false, Ordering::Relaxed);

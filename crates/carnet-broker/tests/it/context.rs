@@ -239,6 +239,7 @@ async fn a_changed_rule_is_obeyed() {
     let house = House::furnished().await;
     house.follow(ContextEvent::AgentChanged, Reaction::Lock);
     let task = house.open(&[read()]).await.unwrap();
+    house.instance("desk-agent", &task).await;
     house.change("desk-agent", changed).await;
     assert_eq!(house.decide(&task, "read_ticket", json!({})).await.reasons, [Reason::Locked]);
     let view = house.broker.view();

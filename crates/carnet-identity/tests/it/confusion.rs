@@ -362,7 +362,12 @@ fn no_reader_knows_a_type_that_has_no_row() {
     };
     let mut seen = 0;
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        // No token is read in the folder of certificates.
+        if path.is_dir() {
+            continue;
+        }
+        let text = std::fs::read_to_string(path).unwrap();
         for list in text.split("types: &[").skip(1) {
             let list = list.split(']').next().unwrap();
             for typ in list.split('"').skip(1).step_by(2).filter(|typ| *typ != "JOSE") {

@@ -10,6 +10,10 @@ use crate::oauth::fixture::ana;
 
 use super::Bench;
 
+/// What an assertion may be signed with.
+const ALGORITHMS: [&str; 10] =
+    ["ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+
 #[tokio::test]
 async fn the_metadata_says_what_is_served_and_nothing_more() {
     let bench = Bench::new().await;
@@ -19,10 +23,10 @@ async fn the_metadata_says_what_is_served_and_nothing_more() {
         "carnet_delegation_endpoint": "https://carnet.example/oauth/delegate",
         "introspection_endpoint": "https://carnet.example/oauth/introspect",
         "introspection_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
-        "introspection_endpoint_auth_signing_alg_values_supported": ["ES256"],
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "revocation_endpoint": "https://carnet.example/oauth/revoke",
         "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt"],
-        "revocation_endpoint_auth_signing_alg_values_supported": ["ES256"],
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "authorization_endpoint": "https://carnet.example/oauth/authorize",
         "jwks_uri": "https://carnet.example/oauth/jwks",
         "response_types_supported": ["code"],
@@ -34,9 +38,7 @@ async fn the_metadata_says_what_is_served_and_nothing_more() {
             "urn:ietf:params:oauth:grant-type:jwt-bearer",
             "urn:ietf:params:oauth:grant-type:token-exchange"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt", "none"],
-        "token_endpoint_auth_signing_alg_values_supported": [
-            "ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-        ],
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
         "authorization_details_types_supported": ["carnet_task", "carnet_delegation"],
         "carnet_authorization_details_schemas": {
@@ -53,7 +55,7 @@ async fn the_metadata_says_what_is_served_and_nothing_more() {
         if name == "openid-configuration" {
             // What a relying party must know stands in the other's place, or beside it.
             said["jwks_uri"] = "https://carnet.example/oauth/jwks".into();
-            said["response_types_supported"] = json!([]);
+            said["response_types_supported"] = json!(["code"]);
             let more = [
                 "subject_types_supported",
                 "id_token_signing_alg_values_supported",
@@ -73,7 +75,7 @@ async fn clouds_find_what_they_need_and_keys_of_their_own() {
     let answer = bench.get("/.well-known/openid-configuration").await.json();
     assert_eq!(answer["issuer"], "https://carnet.example");
     assert_eq!(answer["jwks_uri"], "https://carnet.example/oauth/federation-jwks");
-    assert_eq!(answer["response_types_supported"], json!(["id_token"]));
+    assert_eq!(answer["response_types_supported"], json!(["code", "id_token"]));
     assert_eq!(answer["subject_types_supported"], json!(["public"]));
     assert_eq!(answer["id_token_signing_alg_values_supported"], json!(["RS256"]));
     assert!(answer["claims_supported"].as_array().unwrap().contains(&json!("carnet_task")));

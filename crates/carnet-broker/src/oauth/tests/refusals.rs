@@ -293,7 +293,7 @@ async fn an_svid_from_before_the_agent_was_told_otherwise_is_refused() {
     let svid = bench.odd_svid(desk, ISSUER, bench.now().plus_s(2));
     let after = bench.good().set("client_assertion", &svid);
     // The agent is itself again; what it lacks now is a task.
-    check(&bench, vec![Case(142, "fetched since", after, 400, "invalid_scope", "task_unknown")]).await;
+    check(&bench, vec![Case(142, "fetched since", after, 400, "unauthorized_client", "task_unknown")]).await;
 }
 
 #[tokio::test]
