@@ -19,7 +19,7 @@ use crate::shown::escaped;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  carnet resource list")]
 pub(crate) enum ResourceCommand {
-    Add(Add),
+    Add(Box<Add>),
     List(List),
     Show(Show),
     Review(review::ReviewCommand),

@@ -204,7 +204,8 @@ async fn a_certificate_that_is_no_svid_gets_through_no_handshake() {
     assert_eq!(world.who(Some(shown(&|_| {}))).await.as_deref(), Some(ID));
     let dns = || SanType::DnsName("desk.example".to_owned().try_into().unwrap());
     let two = || vec![uri(ID), uri("spiffe://carnet.example/agent/b")];
-    let bends: [(&str, &dyn Fn(&mut CertificateParams)); 5] = [
+    type Bend<'a> = &'a dyn Fn(&mut CertificateParams);
+    let bends: [(&str, Bend<'_>); 5] = [
         ("two URIs", &|it| it.subject_alt_names = two()),
         ("a host name only", &|it| it.subject_alt_names = vec![dns()]),
         ("a CA", &|it| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
