@@ -19,6 +19,7 @@
     )
 )]
 
+mod authority;
 mod desk;
 mod messages;
 mod peer;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tonic::transport::server::Connected;
 
 use crate::workload::WorkloadError;
+use crate::workload::authority::Authorities;
 use crate::workload::peer::Peer;
 
 /// Anybody may ask: who they are is told by the kernel, not by who can open the file.
@@ -29,6 +30,8 @@ const DIR_STICKY: u32 = 0o1000;
 const CONNECTIONS_MAX: usize = 1024;
 /// The most of one uid, so that one workload cannot shut out the others.
 const CONNECTIONS_OF_UID_MAX: usize = 64;
+/// How much is read at once.
+const READ_BYTES: usize = 8 * 1024;
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
@@ -142,7 +145,14 @@ impl Seats {
     fn admit(&self, stream: UnixStream) -> Option<Connection> {
         let credentials = stream.peer_cred().ok()?;
         let seat = self.take(credentials.uid())?;
-        Some(Connection { stream, peer: Arc::new(Peer::of(credentials)), _seat: seat })
+        Some(Connection {
+            stream,
+            authorities: Authorities::default(),
+            read: Vec::new(),
+            given: 0,
+            peer: Arc::new(Peer::of(credentials)),
+            _seat: seat,
+        })
     }
 
     fn take(&self, uid: u32) -> Option<Seat> {
@@ -178,6 +188,10 @@ impl Drop for Seat {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
+    authorities: Authorities,
+    /// What was read and can be given, and how much of it was.
+    read: Vec<u8>,
+    given: usize,
     peer: Arc<Peer>,
     _seat: Seat,
 }
@@ -196,7 +210,34 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        while self.given >= self.read.len() {
+            match ready!(self.poll_more(context))? {
+                0 => return Poll::Ready(Ok(())),
+                _more => {}
+            }
+        }
+        let left = self.read.get(self.given..).unwrap_or_default();
+        let count = left.len().min(buffer.remaining());
+        buffer.put_slice(left.get(..count).unwrap_or_default());
+        self.given += count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Connection {
+    /// Reads more, and tells how much there is to give or to wait for; nothing at the end.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        self.read.clear();
+        self.given = 0;
+        let count = buffer.filled().len();
+        match count {
+            0 => self.authorities.finish(&mut self.read),
+            _ => self.authorities.feed(buffer.filled(), &mut self.read),
+        }
+        Poll::Ready(Ok(count.max(self.read.len())))
     }
 }
 
