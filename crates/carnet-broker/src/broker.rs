@@ -69,6 +69,8 @@ pub struct Broker {
     /// Brakes in force that the store could not write, in their order.
     pub(crate) held: Mutex<Vec<Held>>,
     pub(crate) lanes: Lanes,
+    /// Lanes of their own: who opens a standing task enters one of the others meanwhile.
+    pub(crate) standing_lanes: Lanes,
     /// What is done when the context of tasks changes.
     pub(crate) rules: ArcSwap<ContextRules>,
     pub(crate) turned_down: TurnedDown,
@@ -160,6 +162,7 @@ impl Broker {
             policies: Mutex::default(),
             held: Mutex::default(),
             lanes: Lanes::default(),
+            standing_lanes: Lanes::default(),
             rules: ArcSwap::default(),
             turned_down: TurnedDown::default(),
             trust: ArcSwap::default(),

@@ -40,6 +40,7 @@ impl Surface {
         }
         let credential = Credential::of_client(form)?;
         let caller = self.authenticate(&credential, form.get("client_id"), now)?;
+        self.bound(parts, &caller, now)?;
         Ok((caller, credential.refused))
     }
 

@@ -73,11 +73,12 @@ impl Surface {
         let proof = self.prove(headers, endpoint, now)?;
         match (&proof, caller.once) {
             (None, None) => Ok(()),
-            (None, Some(once)) => {
+            (None, Some(once)) if !once.is_single => {
                 let mut assertions = self.assertions.lock().unwrap_or_else(PoisonError::into_inner);
                 assertions.look(once, now).map_err(|error| of_use(error, refused))
             }
-            (Some(_), _) => self.spend(caller, refused, proof.as_ref(), now),
+            // What is good once is used up by this, with a key or without.
+            _ => self.spend(caller, refused, proof.as_ref(), now),
         }
     }
 

@@ -80,7 +80,7 @@ impl Source {
             Self::Url(url) => fetcher.get(url, Reach::Configured, BYTES_MAX).await?,
             Self::Discovery => {
                 let url = discovered(name, fetcher).await?;
-                fetcher.get(&url, Reach::Configured, BYTES_MAX).await?
+                fetcher.get(&url, reach_of(name, &url), BYTES_MAX).await?
             }
         };
         let read = parse(kind, name, document);
@@ -102,6 +102,19 @@ async fn read_file(file: &std::path::Path) -> Result<Document, SourceError> {
         return Err(refused(format!("is longer than {BYTES_MAX} bytes")));
     }
     Ok(Document { bytes: bytes.into(), max_age_s: None })
+}
+
+/// How far an address goes that an issuer's metadata names: the operator vouches for the issuer's own
+/// host and for no other.
+fn reach_of(issuer: &str, url: &str) -> Reach {
+    let place = |text: &str| {
+        let uri: Option<http::Uri> = text.parse().ok();
+        uri.map(|uri| (uri.scheme().cloned(), uri.authority().cloned()))
+    };
+    match (place(issuer), place(url)) {
+        (Some(own), Some(other)) if own == other => Reach::Configured,
+        _ => Reach::Public,
+    }
 }
 
 /// The address of the keys, by the issuer's own metadata, which must be of exactly this issuer.
@@ -146,4 +159,24 @@ fn parse(kind: AuthorityKind, name: &str, document: Document) -> Result<Read, So
         sequence: bundle.sequence.unwrap_or_default(),
         again_s: again_s(bundle.refresh_hint_s.or(max_age_s)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_sends_us_to_its_own_host_or_to_the_public_and_nowhere_else() {
+        let reach = |url| reach_of("https://idp.internal:8443/tenant", url);
+        assert_eq!(reach("https://idp.internal:8443/keys"), Reach::Configured);
+        for url in [
+            "https://idp.internal/keys",
+            "http://idp.internal:8443/keys",
+            "https://10.0.0.5:8443/keys",
+            "https://idp.internal.evil:8443/keys",
+            "no address",
+        ] {
+            assert_eq!(reach(url), Reach::Public, "{url}");
+        }
+    }
 }

@@ -184,7 +184,7 @@ impl Broker {
     /// The agent's open standing task, opened from its standing intent where there is none.
     pub(super) async fn standing_task(&self, agent: &Agent) -> Result<TaskId, BrokerError> {
         // One at a time: two first calls are one standing task.
-        let _lane = self.lanes.enter(&("standing", &agent.name)).await;
+        let _lane = self.standing_lanes.enter(&agent.name).await;
         let now = self.now().wall;
         let view = self.view();
         let open = view.snapshot.tasks.values().find(|view| {
@@ -397,7 +397,8 @@ fn check_has_gateway(snapshot: &Snapshot, request: &TokenRequest) -> Result<(), 
     if is_target { Err(BrokerError::refused(Reason::NotCovered, detail)) } else { Ok(()) }
 }
 
-/// The running copy of `agent` that was seen first, where there is no room for another.
+/// The running copy of `agent` that was seen first, where there is no room for another. One that is
+/// marked goes last, because its mark goes with it.
 fn oldest_beyond(snapshot: &Snapshot, agent: &AgentName) -> Option<InstanceId> {
     let mine = snapshot.instances.values().filter(|instance| instance.agent == *agent);
     let mine: Vec<_> = mine.collect();
@@ -405,7 +406,8 @@ fn oldest_beyond(snapshot: &Snapshot, agent: &AgentName) -> Option<InstanceId> {
         return None;
     }
     // None of them is locked: then no other would become known.
-    mine.iter().min_by_key(|instance| instance.seen_at).map(|instance| instance.id.clone())
+    let first = mine.iter().min_by_key(|instance| (instance.marked, instance.seen_at));
+    first.map(|instance| instance.id.clone())
 }
 
 /// One running copy is one agent with one key. Copies without a key cannot be told apart.

@@ -190,3 +190,15 @@ async fn running_copies_are_bounded_and_the_oldest_is_forgotten() {
     house.broker.issue_token(house.token_request("desk-agent", Some(&task))).await.unwrap();
     assert!(house.broker.view().snapshot.instances.contains_key(&first), "its next token");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_call_opens_a_standing_task_whatever_the_agent_is_called() {
+    let house = House::furnished().await;
+    // Names that once shared a lane with themselves, and waited for it until the caller gave up.
+    for name in ["agent-52", "hr", "data-1"] {
+        house.put_agent(name, Some(intent(&[read()]))).await;
+        let asked = house.broker.issue_token(house.token_request(name, None));
+        let issued = tokio::time::timeout(std::time::Duration::from_secs(60), asked).await;
+        issued.expect("it waits for itself").unwrap();
+    }
+}

@@ -67,14 +67,10 @@ impl Codes {
     }
 
     /// Uses `code` up, and tells what it had been used for before. It is used in vain until
-    /// [`Codes::gave`] says otherwise.
+    /// [`Codes::gave`] says otherwise, and once it was used twice it is over.
     pub(crate) fn spend(&mut self, code: &str) -> Option<Used> {
         let given = self.codes.get_mut(&Digest::of(code.as_bytes()))?;
-        let before = given.used;
-        if before == Used::Not {
-            given.used = Used::InVain;
-        }
-        Some(before)
+        Some(std::mem::replace(&mut given.used, Used::InVain))
     }
 
     /// Says that `code` gave a token.

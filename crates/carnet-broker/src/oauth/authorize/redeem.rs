@@ -38,6 +38,8 @@ impl Surface {
         let wanted = Wanted::read(form, &self.issuer)?;
         let given = lock(&self.people.codes).look(code, client_id).ok_or(refused())?;
         let once = self.authenticate_client(form, &given, now)?;
+        let caller = Caller { agent: given.agent.clone(), id: client_id.to_owned(), once };
+        self.spend(&caller, Kind::InvalidClient, proof.as_ref(), now)?;
         self.use_up(code, &given).await?;
         if given.is_late(now)
             || !given.is_shown(&shown)
@@ -46,8 +48,6 @@ impl Surface {
         {
             return Err(refused());
         }
-        let caller = Caller { agent: given.agent.clone(), id: client_id.to_owned(), once };
-        self.spend(&caller, Kind::InvalidClient, proof.as_ref(), now)?;
         let issued = self.issue_for(&given, proof).await?;
         lock(&self.people.codes).gave(code);
         tracing::info!(agent = %given.agent, task = %given.task, person = %given.person, "a code gave a token");

@@ -88,6 +88,24 @@ async fn a_code_used_twice_ends_what_it_gave() {
     assert!(bench.house.broker.view().snapshot.task(&task).is_some());
     refused_at_the_token(&bench, redeem(&bench, &code)).await;
     assert!(bench.house.broker.view().snapshot.task(&task).is_none(), "the task is still open");
+    // Whoever goes on showing it writes nothing more.
+    for _ in 0..3 {
+        refused_at_the_token(&bench, redeem(&bench, &code)).await;
+    }
+    let said = || {
+        let leaves = bench.house.broker.ledger().leaves(0).map(Result::unwrap);
+        let is_twice = |leaf: &carnet_ledger::Leaf| {
+            leaf.header().get("transition") == Some(&json!("code_used_twice"))
+        };
+        leaves.filter(is_twice).count()
+    };
+    let written = async {
+        while said() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), written).await.expect("a record");
+    assert_eq!(said(), 1);
 }
 
 #[tokio::test]
