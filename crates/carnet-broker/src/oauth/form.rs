@@ -85,6 +85,12 @@ impl Form {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// Takes the parameter `name` out of the form.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.parameters.iter().position(|(known, _)| known == name)?;
+        Some(self.parameters.remove(at).1)
+    }
+
     /// The resources named, as sent.
     pub(crate) fn resources(&self) -> Vec<&str> {
         let named = self.parameters.iter().filter(|(name, _)| name == RESOURCE);

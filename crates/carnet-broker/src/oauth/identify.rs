@@ -168,7 +168,7 @@ pub(crate) fn once_of(
 }
 
 /// Before a signature verifies, nothing tells a wrong key from a client that is none.
-const fn alike(error: TokenError) -> TokenError {
+pub(crate) const fn alike(error: TokenError) -> TokenError {
     match error {
         TokenError::KeyMissing
         | TokenError::KeyUseRefused

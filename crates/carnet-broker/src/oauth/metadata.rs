@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::oauth::exchange::TOKEN_EXCHANGE;
 use crate::oauth::exchange::details::DELEGATION_TYPE;
 use crate::oauth::schema;
+use crate::oauth::subject::ID_JAG_PROFILE;
 use crate::oauth::surface::Surface;
 use crate::work::DETAILS_TYPE;
 
@@ -75,6 +76,7 @@ fn of_tokens(surface: &Surface) -> Value {
             "urn:ietf:params:oauth:grant-type:jwt-bearer",
             TOKEN_EXCHANGE,
         ],
+        "authorization_grant_profiles_supported": [ID_JAG_PROFILE],
         "token_endpoint_auth_methods_supported": TOKEN_AUTH_METHODS,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,

@@ -43,6 +43,7 @@ mod refusal;
 mod revoke;
 mod schema;
 mod shown;
+mod subject;
 mod surface;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
 
 pub(crate) const CLIENT_CREDENTIALS: &str = "client_credentials";
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const ASSERTION_TYPES: [&str; 2] =
     [JWT_SPIFFE, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"];

@@ -17,6 +17,7 @@ use crate::oauth::federate;
 use crate::oauth::form::Form;
 use crate::oauth::prove::{CLIENT_CREDENTIALS, Caller, Credential};
 use crate::oauth::refusal::{Kind, Refusal};
+use crate::oauth::subject::Asserted;
 use crate::oauth::surface::Surface;
 use crate::oauth::wanted::{Wanted, scope_of};
 use crate::work::{IssuedToken, TokenRequest};
@@ -46,18 +47,28 @@ pub(crate) fn with_nonce(surface: &Surface, mut response: Response) -> Response 
     response
 }
 
+/// A request for a token, as read so far.
+struct Asked<'a> {
+    parts: &'a Parts,
+    form: &'a Form,
+    /// Who lets the client act for a person, where somebody does.
+    asserted: Option<&'a Asserted>,
+}
+
 impl Surface {
     async fn token(&self, request: Request) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
         check_head(&parts.headers, parts.uri.query())?;
-        let form = read_form(&parts.headers, body).await?;
+        let mut form = read_form(&parts.headers, body).await?;
         let _turn = self.turn()?;
         let now = self.broker.now().wall;
         if form.get("grant_type") == Some(authorize::GRANT_TYPE) {
             let redeemed = self.redeem_code(&parts.headers, &form).await;
             return redeemed.map(|issued| granted(body_of(&issued)));
         }
+        let asserted = Asserted::take(&mut form);
         let (caller, refused) = match form.get("grant_type") {
+            _ if asserted.is_some() => self.client_of(&parts, &form, now)?,
             Some(CLIENT_CREDENTIALS | TOKEN_EXCHANGE) => self.client_of(&parts, &form, now)?,
             _ => {
                 let credential = Credential::read(&form)?;
@@ -69,10 +80,11 @@ impl Surface {
             let exchanged = self.exchange(&caller, refused, &parts.headers, &form).await;
             return exchanged.map(granted);
         }
-        if federate::is_asked(&form, &self.issuer) {
+        if asserted.is_none() && federate::is_asked(&form, &self.issuer) {
             return self.federate(&caller, refused, &parts.headers, &form).await;
         }
-        let issued = self.issue_to(&caller, refused, &parts, &form).await;
+        let asked = Asked { parts: &parts, form: &form, asserted: asserted.as_ref() };
+        let issued = self.issue_to(&caller, refused, &asked).await;
         match &issued {
             Ok(issued) => {
                 tracing::info!(agent = %caller.agent, task = %issued.task, bound = issued.is_bound, "token issued");
@@ -88,21 +100,29 @@ impl Surface {
         &self,
         caller: &Caller,
         refused: Kind,
-        parts: &Parts,
-        form: &Form,
+        asked: &Asked<'_>,
     ) -> Result<IssuedToken, Refusal> {
+        let Asked { parts, form, asserted } = *asked;
         let now = self.broker.now().wall;
+        let vouched = asserted.map(|it| self.vouched(it, caller)).transpose()?;
         let proof = self.prove(&parts.headers, &self.token_endpoint, now)?;
         let bound = self.bound(parts, caller, now)?;
         // Who proves a key wants the token bound to that, and may use it over any connection.
         let bound = bound.filter(|_| proof.is_none());
         let wanted = Wanted::read(form, &self.issuer)?;
+        if let Some(vouched) = &vouched {
+            vouched.check(&wanted, &self.issuer, proof.as_ref())?;
+        }
         self.spend(caller, refused, proof.as_ref(), now)?;
+        if let Some(vouched) = &vouched {
+            self.spend_vouched(vouched, &caller.agent)?;
+        }
         let request = TokenRequest {
             agent: caller.agent.clone(),
             thumbprint: proof.map(|proof| proof.thumbprint).or(bound.map(|bound| bound.key)),
             certificate: bound.map(|bound| bound.certificate),
             task: wanted.task,
+            subject: vouched.map(|it| it.user),
             resource: wanted.resource,
             path: wanted.path,
         };

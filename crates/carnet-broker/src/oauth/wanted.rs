@@ -8,7 +8,7 @@ use crate::oauth::issuer::{Issuer, MCP};
 use crate::oauth::refusal::{Kind, NamedIn, Refusal};
 
 /// How a task is named in `scope`.
-const SCOPE_PREFIX: &str = "task:";
+pub(crate) const SCOPE_PREFIX: &str = "task:";
 
 /// One resource on one path, for the task named or the agent's standing one.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +52,11 @@ impl Wanted {
 }
 
 impl Details {
+    /// Whether what they say of a place is what is `wanted` at the MCP gateway.
+    pub(crate) fn is_for_mcp(&self, wanted: &Wanted, issuer: &Issuer) -> bool {
+        self.is_for(issuer, wanted.path, &wanted.resource, MCP)
+    }
+
     fn is_for(&self, issuer: &Issuer, path: Path, resource: &ResourceName, protocol: &str) -> bool {
         let same_path = self.path.is_none_or(|said| said == path);
         let same_place = self.locations.as_ref().is_none_or(|locations| {

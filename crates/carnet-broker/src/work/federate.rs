@@ -118,7 +118,7 @@ impl Broker {
         let instance = self.ensure_instance(&request.agent, request.thumbprint.as_ref()).await?;
         let task = match &request.task {
             Some(task) => task.clone(),
-            None => self.standing_task(agent).await?,
+            None => self.standing_task(agent, None).await?,
         };
         let (view, now) = (self.view(), self.now());
         let asked = TokenRequest {
@@ -126,6 +126,7 @@ impl Broker {
             thumbprint: request.thumbprint,
             certificate: None,
             task: Some(task.clone()),
+            subject: None,
             resource: request.resource.clone(),
             path: request.path,
         };

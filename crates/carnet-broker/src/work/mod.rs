@@ -15,6 +15,7 @@ pub(crate) mod plan;
 mod prune;
 mod reserve;
 mod revoke;
+mod standing;
 pub(crate) mod sweep;
 mod token;
 pub(crate) mod turned_down;

@@ -35,6 +35,15 @@ pub struct OpenTask {
 impl Broker {
     /// Opens a task. Every allowance is judged for every operation it matches.
     pub async fn open_task(&self, request: OpenTask) -> Result<(TaskId, Done), BrokerError> {
+        check_own_subject(&request)?;
+        self.open_vouched(request).await
+    }
+
+    /// The same, with a subject who vouched for it, be it opened by an agent or not.
+    pub(super) async fn open_vouched(
+        &self,
+        request: OpenTask,
+    ) -> Result<(TaskId, Done), BrokerError> {
         let view = self.view();
         let now = self.now();
         if !view.snapshot.is_fresh(now) {
@@ -113,13 +122,25 @@ fn check_parties(snapshot: &Snapshot, request: &OpenTask) -> Result<(), BrokerEr
     }
 }
 
-/// A task an agent opens for itself runs on its own behalf and carries no unapproved write.
+/// An agent may not say on whose behalf it works: that takes the subject's own word.
+fn check_own_subject(request: &OpenTask) -> Result<(), BrokerError> {
+    match &request.opened_by {
+        own @ Principal::Agent(_) if request.subject != *own => Err(not_its_own()),
+        _ => Ok(()),
+    }
+}
+
+fn not_its_own() -> BrokerError {
+    BrokerError::invalid(
+        "subject",
+        "an agent opens tasks only for itself and on its own behalf; let the person open it",
+    )
+}
+
+/// A task an agent opens is for itself and carries no unapproved write.
 fn check_own_task(opener: &AgentName, request: &OpenTask) -> Result<(), BrokerError> {
-    if *opener != request.agent || request.subject != Principal::Agent(opener.clone()) {
-        return Err(BrokerError::invalid(
-            "subject",
-            "an agent opens tasks only for itself and on its own behalf; let the person open it",
-        ));
+    if *opener != request.agent {
+        return Err(not_its_own());
     }
     for (index, allowance) in request.intent.allowances.iter().enumerate() {
         let unapproved = allowance.path != Path::Read

@@ -3,7 +3,7 @@
 
 use carnet_core::{
     Agent, AgentName, Caller, Digest, Instance, InstanceId, LockTarget, Now, Owner, Path,
-    Principal, Reason, ResourceName, Snapshot, TaskId, TaskState, Timestamp, Transport, View,
+    Principal, Reason, ResourceName, Snapshot, Task, TaskId, Timestamp, Transport, UserName, View,
     check_caller, reachable,
 };
 use carnet_identity::{AccessClaims, Act, Confirmation, SpiffeId, Thumbprint, mint_access};
@@ -15,7 +15,6 @@ use crate::clock::fresh_bits;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::keys::KeyPurpose;
-use crate::work::open::OpenTask;
 use crate::work::turned_down::Refused;
 
 /// The most running copies of one agent that are known at once. The one seen first is forgotten for
@@ -36,6 +35,9 @@ pub struct TokenRequest {
     pub certificate: Option<BoundCertificate>,
     /// The task, or none for the agent's standing task.
     pub task: Option<TaskId>,
+    /// The person it is on behalf of, where they vouched for that by their identity provider. None is
+    /// the agent itself, or the subject of the task named.
+    pub subject: Option<UserName>,
     /// The resource.
     pub resource: ResourceName,
     /// The path.
@@ -113,7 +115,7 @@ impl Broker {
         let instance = self.ensure_instance(&request.agent, request.thumbprint.as_ref()).await?;
         let task = match &request.task {
             Some(task) => task.clone(),
-            None => self.standing_task(agent).await?,
+            None => self.standing_task(agent, request.subject.as_ref()).await?,
         };
         let (view, now) = (self.view(), self.now());
         let deadline = check_task(&view, request, &task, &instance, now)?;
@@ -179,48 +181,6 @@ impl Broker {
         // Its other paths ask at the same time: the one that came first may still wait for its leaf.
         self.wait_in_force(|view| view.snapshot.instances.contains_key(&id)).await;
         Ok(id)
-    }
-
-    /// The agent's open standing task, opened from its standing intent where there is none.
-    pub(super) async fn standing_task(&self, agent: &Agent) -> Result<TaskId, BrokerError> {
-        // One at a time: two first calls are one standing task.
-        let _lane = self.standing_lanes.enter(&agent.name).await;
-        let now = self.now().wall;
-        let view = self.view();
-        let open = view.snapshot.tasks.values().find(|view| {
-            view.task.standing && view.task.agent == agent.name && view.task.is_live(now)
-        });
-        if let Some(view) = open {
-            return Ok(view.task.id.clone());
-        }
-        // Opening another would take the doubt for settled.
-        let suspended = view.snapshot.tasks.values().find(|view| {
-            let task = &view.task;
-            let is_its = task.standing && task.agent == agent.name && now < task.deadline;
-            is_its && task.state == TaskState::Suspended
-        });
-        if let Some(view) = suspended {
-            let id = &view.task.id;
-            let detail = format!("{id} is suspended: an operator resumes or closes it");
-            return Err(BrokerError::refused(Reason::TaskNotOpen, detail));
-        }
-        let intent = agent.standing.clone().ok_or_else(|| {
-            let detail = format!(
-                "{} has no standing intent and named no task: identity alone grants nothing. \
-                 Open a task with `carnet task open`",
-                agent.name
-            );
-            BrokerError::refused(Reason::TaskUnknown, detail)
-        })?;
-        let myself = Principal::Agent(agent.name.clone());
-        let request = OpenTask {
-            agent: agent.name.clone(),
-            subject: myself.clone(),
-            opened_by: myself,
-            intent,
-            standing: true,
-        };
-        self.open_task(request).await.map(|(task, _)| task)
     }
 
     /// How a token names `party`.
@@ -344,6 +304,17 @@ fn check_copies(snapshot: &Snapshot, agent: &AgentName) -> Result<(), BrokerErro
     Err(BrokerError::refused(Reason::Locked, detail))
 }
 
+/// Whether `task` is that of the person who vouched for it. One that an agent opened for a person gives
+/// tokens only for as long as that person's identity provider goes on to vouch.
+fn is_on_behalf_of(task: &Task, subject: Option<&UserName>) -> bool {
+    match (&task.subject, subject) {
+        (Principal::User(known), Some(asked)) => known == asked,
+        (Principal::Agent(_), Some(_)) => false,
+        (Principal::User(_), None) => !task.standing,
+        (Principal::Agent(_), None) => true,
+    }
+}
+
 /// Whether a call with the token could be live at all, and can reach anything there. Tells the
 /// task's deadline. A task of another agent is none that the asker may know of.
 pub(super) fn check_task(
@@ -354,6 +325,9 @@ pub(super) fn check_task(
     now: Now,
 ) -> Result<Timestamp, BrokerError> {
     let held = view.snapshot.task(task).ok_or_else(|| unknown(task))?;
+    if !is_on_behalf_of(&held.task, request.subject.as_ref()) {
+        return Err(unknown(task));
+    }
     let caller = Caller {
         agent: request.agent.clone(),
         instance: instance.clone(),

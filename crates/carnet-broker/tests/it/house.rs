@@ -255,6 +255,7 @@ impl House {
             agent: agent(name),
             thumbprint: Some(thumbprint()),
             task: task.cloned(),
+            subject: None,
             resource: "desk".parse().unwrap(),
             path: carnet_core::Path::Read,
         }

@@ -137,6 +137,7 @@ impl Surface {
             thumbprint: proof.map(|proof| proof.thumbprint),
             certificate: None,
             task: Some(given.task.clone()),
+            subject: None,
             resource: given.resource.clone(),
             path: given.path,
         };

@@ -28,6 +28,7 @@ impl Surface {
             thumbprint: Some(proof.thumbprint),
             certificate: None,
             task: Some(delegation.claims.task),
+            subject: None,
             resource: wanted.resource,
             path: wanted.path,
         };

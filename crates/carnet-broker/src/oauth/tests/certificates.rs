@@ -11,7 +11,7 @@ use super::*;
 const DESK: &str = "spiffe://carnet.example/agent/desk-agent";
 
 /// What the listener would tell of a connection with a fresh SVID of `name`.
-fn svid_of(bench: &Bench, name: &str, ttl_s: i64) -> X509Svid {
+pub(super) fn svid_of(bench: &Bench, name: &str, ttl_s: i64) -> X509Svid {
     let key = SigningKey::generate(KeyUse::X509Svid).unwrap();
     svid_over(bench, name, &key, ttl_s)
 }
@@ -28,7 +28,7 @@ fn ask(id: &str, resource: &str) -> Ask {
     ask.set("client_id", id).set("resource", resource)
 }
 
-fn over(svid: &X509Svid, ask: Ask) -> Request<Body> {
+pub(super) fn over(svid: &X509Svid, ask: Ask) -> Request<Body> {
     let mut request = ask.request();
     request.extensions_mut().insert(svid.clone());
     request

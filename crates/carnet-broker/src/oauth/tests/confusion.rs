@@ -43,6 +43,7 @@ enum Place {
     ClientAssertion,
     BearerAssertion,
     Grant,
+    IdentityAssertion,
     Proof,
     DelegationAssertion,
     DelegationProof,
@@ -51,10 +52,11 @@ enum Place {
     RedeemActor,
 }
 
-const PLACES: [Place; 9] = [
+const PLACES: [Place; 10] = [
     Place::ClientAssertion,
     Place::BearerAssertion,
     Place::Grant,
+    Place::IdentityAssertion,
     Place::Proof,
     Place::DelegationAssertion,
     Place::DelegationProof,
@@ -77,6 +79,7 @@ impl Place {
                 .without("client_assertion_type")
                 .set("grant_type", BEARER_GRANT)
                 .set("assertion", token),
+            Self::IdentityAssertion => good.set("grant_type", BEARER_GRANT).set("assertion", token),
             Self::Proof => good.header("dpop", token),
             Self::DelegationAssertion => {
                 delegation::good(bench, parent).set("client_assertion", token)
@@ -95,8 +98,13 @@ impl Place {
     }
 
     /// How it says no to another token.
-    fn error(self) -> &'static str {
+    fn error(self, typ: Option<&str>) -> &'static str {
+        let is_id_jag = typ == Some("oauth-id-jag+jwt");
         match self {
+            // It says for whom, and the client is to say who it is.
+            Self::Grant if is_id_jag => "invalid_client",
+            Self::IdentityAssertion if is_id_jag => "invalid_grant",
+            Self::IdentityAssertion => "invalid_request",
             Self::Grant => "invalid_grant",
             Self::HandOnSubject | Self::RedeemSubject | Self::RedeemActor => "invalid_request",
             _ if self.is_for_proofs() => "invalid_dpop_proof",
@@ -174,6 +182,8 @@ fn belongs(typ: Option<&str>, signer: &str, place: Place) -> bool {
         _ if place.is_for_proofs() => (typ, signer) == (Some("dpop+jwt"), "instance"),
         // What these take says more than all the others ask for.
         Place::HandOnSubject | Place::RedeemSubject | Place::RedeemActor => false,
+        // No identity provider is trusted here, and nothing of ours is one's.
+        Place::IdentityAssertion => false,
         _ => signer == "jwt-svid" && matches!(typ, None | Some("JWT")),
     }
 }
@@ -196,14 +206,14 @@ async fn every_kind_of_token_is_refused_at_every_endpoint_it_is_not_for() {
                     continue;
                 }
                 assert!(answer.status.is_client_error(), "{what}");
-                assert_eq!(answer.refusal().0, place.error(), "{what}");
+                assert_eq!(answer.refusal().0, place.error(typ), "{what}");
                 assert!(!answer.text.contains("access_token"), "{what}");
                 refused += 1;
             }
         }
     }
     assert_eq!(taken, 2 * 4 + 2, "what belongs is taken, or nothing was shown");
-    assert!(refused >= 4 * 17 * 9 - taken);
+    assert!(refused >= 4 * 17 * 10 - taken);
 }
 
 #[tokio::test]
@@ -224,7 +234,7 @@ async fn a_token_of_ours_opens_nothing_but_its_own_place() {
         };
         for other in others {
             let refused = bench.send(place.ask(&pair, &handed_on, other)).await;
-            assert_eq!(refused.refusal().0, place.error(), "{place:?}: {}", refused.text);
+            assert_eq!(refused.refusal().0, place.error(None), "{place:?}: {}", refused.text);
         }
     }
 }

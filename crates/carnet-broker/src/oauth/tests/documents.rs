@@ -37,6 +37,7 @@ async fn the_metadata_says_what_is_served_and_nothing_more() {
         "grant_types_supported": ["authorization_code", "client_credentials",
             "urn:ietf:params:oauth:grant-type:jwt-bearer",
             "urn:ietf:params:oauth:grant-type:token-exchange"],
+        "authorization_grant_profiles_supported": ["urn:ietf:params:oauth:grant-profile:id-jag"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt", "none"],
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],

@@ -20,28 +20,28 @@ const SUBJECT: &str = "repo:acme/desk:ref:refs/heads/main";
 const CLIENT: &str = "desk-client";
 
 /// A key of somebody else.
-struct Signer {
-    kid: &'static str,
+pub(super) struct Signer {
+    pub(super) kid: &'static str,
     pair: EcdsaKeyPair,
 }
 
 impl Signer {
-    fn new(kid: &'static str) -> Self {
+    pub(super) fn new(kid: &'static str) -> Self {
         Self { kid, pair: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap() }
     }
 
-    fn jwk(&self) -> Value {
+    pub(super) fn jwk(&self) -> Value {
         let point = self.pair.public_key().as_ref();
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         json!({ "kty": "EC", "crv": "P-256", "use": "sig", "kid": self.kid, "alg": "ES256",
             "x": text(&point[1..33]), "y": text(&point[33..65]) })
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(super) fn sign(&self, claims: &Value) -> String {
         self.sign_as(&json!({ "alg": "ES256", "kid": self.kid, "typ": "JWT" }), claims)
     }
 
-    fn sign_as(&self, header: &Value, claims: &Value) -> String {
+    pub(super) fn sign_as(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(claims));
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
@@ -50,14 +50,14 @@ impl Signer {
 }
 
 /// An issuer on this machine, whose key set can be changed.
-struct Place {
-    url: String,
+pub(super) struct Place {
+    pub(super) url: String,
     keys: Arc<Mutex<Value>>,
 }
 
 impl Place {
     /// One whose metadata says that it is `called`, or what it is.
-    async fn new(key: &Signer, called: Option<&str>) -> Self {
+    pub(super) async fn new(key: &Signer, called: Option<&str>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let keys = Arc::new(Mutex::new(json!({ "keys": [key.jwk()] })));
@@ -75,7 +75,7 @@ impl Place {
         *self.keys.lock().unwrap() = json!({ "keys": keys });
     }
 
-    fn config(&self) -> AuthorityConfig {
+    pub(super) fn config(&self) -> AuthorityConfig {
         issuer(&self.url, Source::Discovery)
     }
 }
@@ -86,7 +86,7 @@ fn issuer(name: &str, source: Source) -> AuthorityConfig {
 }
 
 /// A bench that trusts `authorities` and has read their keys.
-async fn trusting(authorities: Vec<AuthorityConfig>) -> Bench {
+pub(super) async fn trusting(authorities: Vec<AuthorityConfig>) -> Bench {
     let bench = Bench::new().await;
     let names: Vec<_> = authorities.iter().map(|it| (it.kind, it.name.clone())).collect();
     bench.house.broker.trust.store(Arc::new(Trust::new(authorities)));
@@ -104,7 +104,7 @@ async fn refresh(bench: &Bench, kind: AuthorityKind, name: &str) -> Result<(), S
 }
 
 /// Makes `desk-agent` one that is told by `identity` too.
-async fn told_by(bench: &Bench, identity: Identity) {
+pub(super) async fn told_by(bench: &Bench, identity: Identity) {
     let known = bench.house.broker.agent(&agent("desk-agent")).unwrap();
     let told = Agent { identities: vec![identity], ..(*known).clone() };
     bench.house.broker.put_agent(told, &ana()).await.unwrap();
@@ -131,12 +131,12 @@ fn workload(bench: &Bench, issuer: &str) -> Value {
     json!({ "iss": issuer, "sub": SUBJECT, "aud": ISSUER, "iat": now, "exp": now + 600, "jti": fresh() })
 }
 
-fn with(mut claims: Value, name: &str, value: Value) -> Value {
+pub(super) fn with(mut claims: Value, name: &str, value: Value) -> Value {
     claims[name] = value;
     claims
 }
 
-fn code(answer: &Answer) -> String {
+pub(super) fn code(answer: &Answer) -> String {
     if answer.status.is_success() { "granted".to_owned() } else { answer.refusal().1 }
 }
 

@@ -19,6 +19,9 @@ mod refusals;
 mod revocation;
 mod schemas;
 mod secrets;
+// One case a line.
+#[rustfmt::skip]
+mod subject;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
