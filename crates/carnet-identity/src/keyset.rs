@@ -110,6 +110,11 @@ impl KeySet {
         json!({ "keys": self.published(KeyUse::Federation, true) })
     }
 
+    /// The public key set of the keys we authenticate with as a client: what an identity provider reads.
+    pub fn to_client_jwks(&self) -> Value {
+        json!({ "keys": self.published(KeyUse::Client, true) })
+    }
+
     /// The SPIFFE bundle of the JWT-SVID keys.
     pub fn spiffe_bundle(&self, sequence: u64, refresh_hint_s: u64) -> Value {
         json!({

@@ -26,6 +26,7 @@
 
 mod access;
 mod algorithm;
+mod assertion;
 mod cache;
 mod claims;
 mod delegation;
@@ -55,6 +56,7 @@ pub use access::{
     AccessClaims, Act, Confirmation, ExpectedAccess, Possession, mint_access, verify_access,
     verify_issued,
 };
+pub use assertion::{CLIENT_ASSERTION_TTL_S, mint_client_assertion};
 pub use cache::{TokenCache, Verified};
 pub use delegation::{
     DELEGATION_TTL_S_MAX, DelegationClaims, MayAct, VerifiedDelegation, mint_delegation,

@@ -23,6 +23,8 @@ pub enum KeyUse {
     Delegation,
     /// DPoP proofs (`dpop+jwt`), on the side of the client.
     DpopProof,
+    /// Assertions of who we are, where we are the client of an identity provider.
+    Client,
     /// Federation tokens: what clouds and other relying parties take from us as an OIDC issuer.
     Federation,
     /// Certificates: the key of an X.509 authority.
@@ -40,6 +42,7 @@ impl KeyUse {
             Self::AccessToken
             | Self::Delegation
             | Self::DpopProof
+            | Self::Client
             | Self::Federation
             | Self::Foreign => "sig",
             Self::JwtSvid => "jwt-svid",
@@ -58,6 +61,7 @@ impl KeyUse {
             Self::JwtSvid => "JWT-SVIDs",
             Self::Delegation => "delegation tokens",
             Self::DpopProof => "proofs",
+            Self::Client => "client assertions",
             Self::Federation => "federation tokens",
             Self::X509Authority => "certificates",
             Self::X509Svid => "X.509-SVIDs",

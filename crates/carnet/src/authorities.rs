@@ -92,7 +92,7 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<Vec<AuthorityConfig>> {
             name: it.name.to_owned(),
             audience: it.audience.unwrap_or(&issuer).to_owned(),
             source: source(config, it)?,
-            ca: it.ca.map_or(Ok(Vec::new()), |file| certificates(config, it, file))?,
+            ca: it.ca.map_or(Ok(Vec::new()), |file| certificates(config, &it.place, file))?,
         })
     };
     named(config).iter().map(one).collect()
@@ -161,7 +161,7 @@ fn source(config: &Config, it: &Named<'_>) -> anyhow::Result<Source> {
 }
 
 /// An address in clear is one of this machine.
-fn check_url(url: &str) -> anyhow::Result<()> {
+pub(crate) fn check_url(url: &str) -> anyhow::Result<()> {
     let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
     let is_local = local.iter().any(|host| {
         url.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
@@ -174,18 +174,18 @@ fn check_url(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn certificates(
+pub(crate) fn certificates(
     config: &Config,
-    it: &Named<'_>,
+    place: &str,
     file: &Path,
 ) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let file = config.root.join(file);
-    let problem = || format!("{}.ca: {}: write a PEM file there", it.place, file.display());
+    let problem = || format!("{place}.ca: {}: write a PEM file there", file.display());
     let read: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(&file).and_then(|certificates| certificates.collect());
     let read = read.with_context(problem)?;
     if read.is_empty() {
-        bail!("{}.ca: {} has no certificate", it.place, file.display());
+        bail!("{place}.ca: {} has no certificate", file.display());
     }
     Ok(read)
 }

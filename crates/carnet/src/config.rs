@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use carnet_broker::oauth::{LoginOptions, OAuthOptions};
+use carnet_broker::oauth::OAuthOptions;
 use carnet_core::{Login, User, UserName};
 use carnet_identity::TrustDomain;
 use schemars::JsonSchema;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::agent::issuer::Issuer;
 use crate::authorities::{ForeignDomainEntry, IdpEntry, IssuerEntry};
 use crate::context::Context;
+use crate::login::LoginSection;
 
 /// The file's name.
 pub(crate) const FILE: &str = "carnet.toml";
@@ -127,14 +128,6 @@ pub(crate) struct Tokens {
     /// Whether every proof of a key at the token endpoint must hold a nonce of ours: a proof made
     /// ahead of time is then worth nothing, and the first request of a client is one round trip longer.
     pub dpop_nonce: bool,
-}
-
-/// How people come in with clients of their own.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct LoginSection {
-    /// Hosts within your own walls whose client documents are fetched too.
-    pub client_hosts: Vec<String>,
 }
 
 /// How people are asked.
@@ -261,6 +254,7 @@ impl Config {
         self.check_issuer()?;
         crate::authorities::check(self)?;
         self.context.check()?;
+        self.login.check(&self.issuer())?;
         self.check_users()
     }
 
@@ -294,6 +288,7 @@ impl Config {
             Some(tls) => crate::serve::certified(tls, &self.root).map(drop),
             None => Ok(()),
         }?;
+        self.login.options(self)?;
         crate::authorities::read(self).map(drop)
     }
 
@@ -364,9 +359,9 @@ impl Config {
     }
 
     /// How the token endpoint behaves.
-    pub(crate) fn oauth(&self) -> OAuthOptions {
-        let login = LoginOptions { client_hosts: self.login.client_hosts.clone() };
-        OAuthOptions { dpop_nonce: self.tokens.dpop_nonce, login, ..OAuthOptions::default() }
+    pub(crate) fn oauth(&self) -> anyhow::Result<OAuthOptions> {
+        let (login, dpop_nonce) = (self.login.options(self)?, self.tokens.dpop_nonce);
+        Ok(OAuthOptions { dpop_nonce, login, ..OAuthOptions::default() })
     }
 
     /// The people, as the broker knows them.
@@ -432,7 +427,7 @@ mod tests {
 
     #[test]
     fn nonces_are_demanded_where_the_file_says_so_and_nowhere_else() {
-        let read = |text| toml::from_str::<Config>(text).unwrap().oauth();
+        let read = |text| toml::from_str::<Config>(text).unwrap().oauth().unwrap();
         assert!(read("[tokens]\ndpop_nonce = true\n").dpop_nonce);
         assert!(!read("").dpop_nonce);
     }

@@ -185,6 +185,13 @@ same_user = {same_user}
 # can be made ahead of time.
 dpop_nonce = false
 
+[login]
+# The OpenID provider people log in with besides `carnet login`, and the client it knows Carnet as.
+# issuer = "https://idp.example.com"
+# client_id = "carnet"
+# Hosts within your own walls that documents of people's clients come from too.
+# client_hosts = ["apps.internal"]
+
 [approvals]
 # How long a call that needs a person waits before the agent is told to come back, in seconds.
 hold_s = 0

@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod context;
 mod init;
+mod login;
 mod output;
 mod serve;
 mod shield;

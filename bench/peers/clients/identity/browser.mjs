@@ -1,7 +1,7 @@
 // A browser with nothing in it but cookies and forms, and the person before it.
 //
-// It follows redirects, sends the forms it is shown as a person who agrees would, and where Carnet
-// shows a code to confirm, confirms it on the command line.
+// It follows redirects, sends the forms it is shown as a person who agrees would, logs in with an identity
+// provider where a page offers one, and else confirms the code that Carnet shows on the command line.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -30,8 +30,9 @@ export async function browse(url, goal, visited = []) {
     }
     const text = await answer.text();
     if (answer.status !== 200) throw new Error(`${next.url.pathname} answered ${answer.status}: ${plain(text)}`);
-    await confirm(text, confirmed);
-    next = form(text, next.url) ?? (await again(text, next.url));
+    const away = form(text, next.url) ?? link(text, next.url);
+    if (!away) await confirm(text, confirmed);
+    next = away ?? (await again(text, next.url));
     if (!next) throw new Error(`a page that leads nowhere: ${plain(text)}`);
   }
   throw new Error(`${PAGES_MAX} pages, and no end`);
@@ -81,6 +82,12 @@ function form(text, base) {
     return { url, method: "GET" };
   }
   return undefined;
+}
+
+/// Where a page offers to log in with somebody else.
+function link(text, base) {
+  const [, attributes] = text.match(/<a([^>]*)>Log in with /) ?? [];
+  return attributes && { url: new URL(attribute(attributes, "href"), base), method: "GET" };
 }
 
 /// Where a page that waits is looked at again.

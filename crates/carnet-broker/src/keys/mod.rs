@@ -68,6 +68,11 @@ impl Broker {
         self.ring.load().verifying(KeyPurpose::Delegation)
     }
 
+    /// The keys an identity provider knows us by, as its client.
+    pub fn client_keys(&self) -> Arc<KeySet> {
+        self.ring.load().verifying(KeyPurpose::Client)
+    }
+
     /// The same as [`svid_keys`](Self::svid_keys), under the name of their trust domain.
     pub(crate) fn trust_bundles(&self) -> Arc<TrustBundles> {
         self.ring.load().bundles()
@@ -182,6 +187,7 @@ impl KeyPurpose {
             Self::JwtSvid => KeyUse::JwtSvid,
             Self::Federation => KeyUse::Federation,
             Self::Delegation => KeyUse::Delegation,
+            Self::Client => KeyUse::Client,
             Self::X509Svid => KeyUse::X509Authority,
         }
     }

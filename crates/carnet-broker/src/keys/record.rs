@@ -31,12 +31,20 @@ pub enum KeyPurpose {
     Delegation,
     /// X.509-SVIDs of the built-in trust domain.
     X509Svid,
+    /// Who we are at the identity provider that people log in with.
+    Client,
 }
 
 impl KeyPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 5] =
-        [Self::AccessToken, Self::JwtSvid, Self::X509Svid, Self::Federation, Self::Delegation];
+    pub const ALL: [Self; 6] = [
+        Self::AccessToken,
+        Self::JwtSvid,
+        Self::X509Svid,
+        Self::Federation,
+        Self::Delegation,
+        Self::Client,
+    ];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -46,6 +54,7 @@ impl KeyPurpose {
             Self::X509Svid => "x509-svid",
             Self::Federation => "federation",
             Self::Delegation => "delegation",
+            Self::Client => "client",
         }
     }
 
@@ -75,7 +84,9 @@ impl fmt::Display for KeyPurpose {
 
 /// A name that is no purpose.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a key is for `access-token`, `jwt-svid`, `x509-svid`, `federation` or `delegation`")]
+#[error(
+    "a key is for `access-token`, `jwt-svid`, `x509-svid`, `federation`, `delegation` or `client`"
+)]
 pub struct KeyPurposeError;
 
 impl FromStr for KeyPurpose {

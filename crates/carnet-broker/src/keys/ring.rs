@@ -20,6 +20,7 @@ pub(crate) struct KeyRing {
     svid: Arc<KeySet>,
     federation: Arc<KeySet>,
     delegation: Arc<KeySet>,
+    client: Arc<KeySet>,
     bundles: Arc<TrustBundles>,
     /// In the order they sign.
     authorities: Vec<(Timestamp, Arc<X509Authority>)>,
@@ -79,6 +80,7 @@ impl KeyRing {
         let (access, svid) = (of_purpose(KeyPurpose::AccessToken), of_purpose(KeyPurpose::JwtSvid));
         let federation = of_purpose(KeyPurpose::Federation);
         let delegation = of_purpose(KeyPurpose::Delegation);
+        let client = of_purpose(KeyPurpose::Client);
         let bundles = Arc::new(TrustBundles::from([(domain.clone(), KeySet::clone(&svid))]));
         let certificates = authorities.iter().map(|(_, authority)| authority.certificate());
         // Each was read when it was opened; were one refused now, none would vouch.
@@ -91,6 +93,7 @@ impl KeyRing {
             svid,
             federation,
             delegation,
+            client,
             bundles,
             authorities,
             x509,
@@ -113,6 +116,7 @@ impl KeyRing {
             KeyPurpose::JwtSvid => Arc::clone(&self.svid),
             KeyPurpose::Federation => Arc::clone(&self.federation),
             KeyPurpose::Delegation => Arc::clone(&self.delegation),
+            KeyPurpose::Client => Arc::clone(&self.client),
             // Nothing that is signed with these is a token.
             KeyPurpose::X509Svid => Arc::default(),
         }

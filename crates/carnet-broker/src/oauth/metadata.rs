@@ -53,6 +53,11 @@ pub(crate) fn server(surface: &Surface) -> Value {
     Value::Object(told)
 }
 
+/// The keys an identity provider verifies our client assertions with.
+pub(crate) async fn client_keys(State(surface): State<Arc<Surface>>) -> Response {
+    cached(surface.broker.client_keys().to_client_jwks().to_string(), "application/jwk-set+json")
+}
+
 fn of_issuer(surface: &Surface) -> Value {
     let issuer = surface.issuer.as_str();
     json!({

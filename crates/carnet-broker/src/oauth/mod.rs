@@ -59,7 +59,7 @@ use axum::routing::{get, post};
 use crate::broker::Broker;
 use crate::oauth::surface::Surface;
 
-pub use authorize::LoginOptions;
+pub use authorize::{LoginOptions, ProviderOptions};
 pub use issuer::IssuerError;
 
 /// Bounds of the token endpoint, and whether it demands nonces.
@@ -115,6 +115,9 @@ fn routes(surface: Arc<Surface>) -> Router {
         .route("/oauth/revoke", post(revoke::revoke))
         .route("/oauth/authorize", get(authorize::authorize))
         .route("/oauth/login/{id}", get(authorize::show))
+        .route("/oauth/login/{id}/provider", get(authorize::leave))
+        .route("/oauth/callback", get(authorize::callback))
+        .route("/oauth/client-jwks", get(metadata::client_keys))
         .route("/oauth/consent/{id}", post(authorize::answer))
         .route("/oauth/jwks", get(metadata::keys))
         .route("/oauth/schemas/{file}", get(schema::schema))

@@ -56,15 +56,18 @@ enum Signer {
     Stranger,
     Client,
     Delegation,
+    /// We ourselves, as somebody's client.
+    OurClient,
 }
 
-const SIGNERS: [Signer; 6] = [
+const SIGNERS: [Signer; 7] = [
     Signer::Access,
     Signer::Svid,
     Signer::Instance,
     Signer::Stranger,
     Signer::Client,
     Signer::Delegation,
+    Signer::OurClient,
 ];
 
 /// A kind of token: its `typ`, what a good one says, who signs it, where it is accepted.
@@ -84,6 +87,7 @@ fn of_use(key_use: KeyUse) -> &'static [&'static str] {
         KeyUse::DpopProof => &["proof"],
         KeyUse::Delegation => &["delegation token"],
         KeyUse::Federation => &["federation token"],
+        KeyUse::Client => &["client assertion of ours"],
         // What these sign is no token.
         KeyUse::X509Authority | KeyUse::X509Svid => &[],
         KeyUse::Foreign => &["workload token", "client assertion", "ID token", "ID-JAG", "event"],
@@ -145,6 +149,13 @@ fn kinds() -> Vec<Kind> {
             &[Redeem],
         ),
         // Not for any place here.
+        kind(
+            "client assertion of ours",
+            Some("JWT"),
+            json!({ "iss": OWN, "sub": OWN, "aud": STRANGER, "jti": "j", "iat": iat, "exp": iat + 60 }),
+            Signer::OurClient,
+            &[],
+        ),
         kind(
             "federation token",
             Some("JWT"),
@@ -217,16 +228,17 @@ fn kinds() -> Vec<Kind> {
 const ELSEWHERE: &str = "https://other.example";
 
 /// One key for each signer.
-struct Keys([SigningKey; 6]);
+struct Keys([SigningKey; 7]);
 
 impl Keys {
-    const USES: [KeyUse; 6] = [
+    const USES: [KeyUse; 7] = [
         KeyUse::AccessToken,
         KeyUse::JwtSvid,
         KeyUse::DpopProof,
         KeyUse::Foreign,
         KeyUse::Foreign,
         KeyUse::Delegation,
+        KeyUse::Client,
     ];
 
     fn apart() -> Self {
@@ -278,9 +290,9 @@ impl Keys {
     fn accepted(&self, token: &str) -> Vec<Place> {
         let domain = trust_domain();
         let [access, svid, delegation] = [
-            [Signer::Access, Signer::Svid, Signer::Delegation],
-            [Signer::Svid, Signer::Access, Signer::Delegation],
-            [Signer::Delegation, Signer::Access, Signer::Svid],
+            [Signer::Access, Signer::Svid, Signer::Delegation, Signer::OurClient],
+            [Signer::Svid, Signer::Access, Signer::Delegation, Signer::OurClient],
+            [Signer::Delegation, Signer::Access, Signer::Svid, Signer::OurClient],
         ]
         .map(|signers| self.set(&signers));
         let bundles = TrustBundles::from([(domain.clone(), svid.clone())]);

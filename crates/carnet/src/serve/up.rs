@@ -91,7 +91,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let tls = tls.map(|certified| listener::secured_by(certified, vouches));
     let transmitters = config.context.transmitters(&config.root, &config.issuer())?;
     let events = context::router(Arc::clone(&broker), Fetcher::new(&[]), transmitters);
-    let options = oauth::OAuthOptions { mutual_tls: tls.is_some(), ..config.oauth() };
+    let options = oauth::OAuthOptions { mutual_tls: tls.is_some(), ..config.oauth()? };
     let oauth = oauth::router(broker, options)?.merge(events);
     tasks.spawn(listener::serve(listener, tls, Front { gateway, oauth }, Limits::default()));
     Ok(Running { ledger, tasks })

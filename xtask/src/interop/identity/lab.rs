@@ -168,13 +168,14 @@ fn in_clear(programs: &Programs, dir: &Path) -> anyhow::Result<Installation> {
     Installation::start(&programs.carnet, &state)
 }
 
-/// Nonces are demanded, and the provider is believed: of workloads, and of people.
+/// Nonces are demanded, and the provider is believed: of workloads, of people, and who is at the browser.
 fn sections(provider: &str, ca: &Path) -> String {
     let ca = ca.display();
     format!(
         "[tokens]\ndpop_nonce = true\n\n\
          [[trust.issuer]]\nurl = \"{provider}\"\nca = \"{ca}\"\n\n\
-         [[trust.idp]]\nurl = \"{provider}\"\nca = \"{ca}\"\n"
+         [[trust.idp]]\nurl = \"{provider}\"\nca = \"{ca}\"\n\n\
+         [login]\nissuer = \"{provider}\"\nclient_id = \"carnet\"\nca = \"{ca}\"\n"
     )
 }
 

@@ -44,8 +44,18 @@ pub(crate) struct Flow {
     pub(crate) code: String,
     /// Who it is, once they said so.
     pub(crate) person: Option<UserName>,
+    /// With what the browser was sent to the identity provider, until it comes back.
+    sent: Option<Sent>,
     browser: Digest,
     begun: Timestamp,
+}
+
+/// What ties the answer of an identity provider to the browser that was sent there.
+#[derive(Clone)]
+pub(crate) struct Sent {
+    pub(crate) state: String,
+    pub(crate) nonce: String,
+    pub(crate) verifier: String,
 }
 
 /// The unguessable parts of an authorization.
@@ -72,6 +82,13 @@ impl Secrets {
         let letter = |byte: &u8| LETTERS.get(usize::from(byte % 32)).copied().map(char::from);
         let code: String = code.iter().filter_map(letter).collect();
         Some(Self { id: id()?, browser: secret()?, csrf: secret()?, code })
+    }
+}
+
+impl Sent {
+    /// A fresh one, or none where there is no randomness.
+    pub(crate) fn generate() -> Option<Self> {
+        Some(Self { state: secret()?, nonce: secret()?, verifier: secret()? })
     }
 }
 
@@ -108,7 +125,8 @@ impl Flows {
         }
         let Secrets { id, browser, csrf, code } = secrets;
         let (browser, asked) = (Digest::of(browser.as_bytes()), Arc::new(asked));
-        self.flows.insert(id, Flow { asked, csrf, code, person: None, browser, begun: now });
+        let flow = Flow { asked, csrf, code, person: None, sent: None, browser, begun: now };
+        self.flows.insert(id, flow);
         Ok(())
     }
 
@@ -132,6 +150,54 @@ impl Flows {
             return None;
         }
         self.flows.remove(id).map(|flow| (flow, person))
+    }
+
+    /// The browser of the authorization `id` is sent to the identity provider, where nobody has said yet
+    /// who is at it. What it was sent with before counts no more.
+    pub(crate) fn send(
+        &mut self,
+        id: &str,
+        browser: &Browser,
+        sent: Sent,
+        now: Timestamp,
+    ) -> Option<()> {
+        let flow = self.unknown(id, browser, now)?;
+        flow.sent = Some(sent);
+        Some(())
+    }
+
+    /// What the browser of the authorization `id` was sent with, where it comes back with `state`. Good once.
+    pub(crate) fn returned(
+        &mut self,
+        id: &str,
+        browser: &Browser,
+        state: &str,
+        now: Timestamp,
+    ) -> Option<Sent> {
+        let flow = self.unknown(id, browser, now)?;
+        let sent = flow.sent.as_ref()?;
+        verify_slices_are_equal(sent.state.as_bytes(), state.as_bytes()).ok()?;
+        flow.sent.take()
+    }
+
+    /// The identity provider says that `person` is at the browser of the authorization `id`.
+    pub(crate) fn log_in(
+        &mut self,
+        id: &str,
+        browser: &Browser,
+        person: UserName,
+        now: Timestamp,
+    ) -> Option<()> {
+        let flow = self.unknown(id, browser, now)?;
+        (flow.person, flow.code) = (Some(person), String::new());
+        Some(())
+    }
+
+    /// The authorization `id` of this browser, where nobody has said yet who is at it.
+    fn unknown(&mut self, id: &str, browser: &Browser, now: Timestamp) -> Option<&mut Flow> {
+        let is_it =
+            |flow: &&mut Flow| flow.waits(now) && flow.is_of(browser) && flow.person.is_none();
+        self.flows.get_mut(id).filter(is_it)
     }
 
     /// What the code `code` is for, before `by` confirms it.

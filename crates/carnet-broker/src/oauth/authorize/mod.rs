@@ -1,19 +1,21 @@
 //! The authorization endpoint: a person at a browser lets their client act for them, within one task.
 //!
 //! The client is a registered agent, the person a known user. Who is at the browser is told by the
-//! operators' socket (`carnet login CODE`). What they agree to is a task whose subject they are,
+//! operators' socket (`carnet login CODE`) or by the identity provider of the configuration. What they agree to is a task whose subject they are,
 //! decided by the policy set in force like any other, and the client gets a code for one token of it
 //! (RFC 6749 section 4.1, RFC 7636, RFC 9207). There is no refresh token and no password.
 //!
 //! What waits for a person is in memory only, bounded, and dies within minutes.
 
 mod browser;
+mod callback;
 mod client;
 mod codes;
 mod consent;
 mod document;
 pub(crate) mod flows;
 mod page;
+mod provider;
 mod redeem;
 mod redirect;
 mod request;
@@ -30,10 +32,13 @@ use crate::oauth::form::Form;
 use crate::oauth::refusal::{Kind, Refusal};
 use crate::oauth::surface::Surface;
 use browser::Browser;
+pub(crate) use callback::{callback, leave};
 use codes::Codes;
 use consent::Answer;
 use document::Documents;
 use flows::{Flow, Secrets};
+use provider::Provider;
+pub use provider::ProviderOptions;
 pub(crate) use redeem::GRANT_TYPE;
 pub(crate) use request::Asked;
 use request::Stop;
@@ -49,12 +54,15 @@ pub struct LoginOptions {
     /// Hosts within our own walls whose client documents are fetched too. Every other document comes
     /// from a public address.
     pub client_hosts: Vec<String>,
+    /// The identity provider that says who people are, besides the operators' socket.
+    pub provider: Option<ProviderOptions>,
 }
 
 /// What the authorization endpoint remembers, and what it fetches with.
 pub(crate) struct People {
     options: LoginOptions,
     fetcher: Fetcher,
+    provider: Option<Provider>,
     documents: Mutex<Documents>,
     codes: Mutex<Codes>,
 }
@@ -62,6 +70,7 @@ pub(crate) struct People {
 impl People {
     pub(crate) fn new(options: LoginOptions) -> Self {
         Self {
+            provider: options.provider.clone().map(Provider::new),
             options,
             fetcher: Fetcher::new(&[]),
             documents: Mutex::default(),
@@ -92,7 +101,10 @@ pub(crate) async fn show(
     let flow = lock(&surface.broker.flows).of_browser(&id, &browser, now);
     match flow {
         None => page::gone(),
-        Some(Flow { person: None, code, asked, .. }) => page::login(&code, &asked),
+        Some(Flow { person: None, code, asked, .. }) => {
+            let provider = surface.people.provider.as_ref().map(Provider::host);
+            page::login(&id, &code, &asked, provider.as_deref())
+        }
         Some(flow) => surface.ask(&id, &flow),
     }
 }

@@ -102,15 +102,34 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
     Page { status: refusal.status(), ..Page::new("Refused", body) }.respond()
 }
 
-/// Asks who is at the browser.
-pub(crate) fn login(code: &str, asked: &Asked) -> Response {
-    let code = shown(code);
+/// A login by way of the identity provider that came to nothing.
+pub(crate) fn not_logged_in(refusal: &Refusal) -> Response {
     let body = format!(
-        "{}<p>On the machine Carnet runs on, as yourself, type:</p>\
+        "<p>Who you are could not be told. Your client is not answered; begin again there.</p>\
+         <p><code>{}</code></p>",
+        escaped(&refusal.description())
+    );
+    Page { status: refusal.status(), ..Page::new("Not logged in", body) }.respond()
+}
+
+/// Asks who is at the browser.
+pub(crate) fn login(id: &str, code: &str, asked: &Asked, provider: Option<&str>) -> Response {
+    let code = shown(code);
+    // A link and no form: what a form leads to would have to be told to the browser beforehand.
+    let by_provider = provider.map(|host| {
+        format!(
+            "<p><a href=\"/oauth/login/{}/provider\">Log in with {}</a>, or:</p>",
+            escaped(id),
+            escaped(host)
+        )
+    });
+    let body = format!(
+        "{}{}<p>On the machine Carnet runs on, as yourself, type:</p>\
          <p class=\"code\"><code>carnet login {code}</code></p>\
          <p>Type it only if you began this yourself, just now, in this browser. The code is good for \
          five minutes. This page goes on by itself.</p>",
-        client(asked)
+        client(asked),
+        by_provider.unwrap_or_default()
     );
     Page { polls: true, ..Page::new("Who are you?", body) }.respond()
 }

@@ -134,7 +134,8 @@ fn signers(bench: &Bench) -> Vec<Signer> {
     let pair =
         |pkcs8: &[u8]| EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).unwrap();
     // Federation keys are of another algorithm, which no place takes; authorities sign no tokens.
-    let es256 = [KeyPurpose::AccessToken, KeyPurpose::JwtSvid, KeyPurpose::Delegation].into_iter();
+    use KeyPurpose::{AccessToken, Client, Delegation, JwtSvid};
+    let es256 = [AccessToken, JwtSvid, Delegation, Client].into_iter();
     let ours = es256.map(|purpose| {
         let key = bench.house.broker.signing_key(purpose).unwrap();
         let pkcs8 = key.to_pkcs8().unwrap();

@@ -92,7 +92,7 @@ async fn a_whole_authorization_over_loopback_with_a_clients_own_document() {
         register(&bench, name, Identity::Client { id, keys: None, redirect_uris: Vec::new() })
             .await;
     }
-    let login = LoginOptions { client_hosts: vec!["127.0.0.1".to_owned()] };
+    let login = LoginOptions { client_hosts: vec!["127.0.0.1".to_owned()], provider: None };
     let options = OAuthOptions { login, ..OAuthOptions::default() };
     let routes = router(Arc::clone(&bench.house.broker), options).unwrap();
     let serving = tokio::spawn(async move { axum::serve(listener, routes).await });

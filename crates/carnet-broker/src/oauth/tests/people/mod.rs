@@ -2,6 +2,7 @@
 
 mod codes;
 mod documents;
+mod provider;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
