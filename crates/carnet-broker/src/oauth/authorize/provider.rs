@@ -51,9 +51,12 @@ pub struct ProviderOptions {
 pub(crate) struct Provider {
     options: ProviderOptions,
     fetcher: Fetcher,
-    metadata: Mutex<Option<Known<Result<Arc<Metadata>, Refusal>>>>,
+    metadata: Mutex<Option<Known<MetadataRead>>>,
     keys: Mutex<Option<Known<Arc<KeySet>>>>,
 }
+
+/// What the provider says of itself, or that it said nothing of use.
+type MetadataRead = Result<Arc<Metadata>, Refusal>;
 
 struct Known<T> {
     what: T,
