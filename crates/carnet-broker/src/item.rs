@@ -48,6 +48,9 @@ pub(crate) struct Heard {
     pub(crate) id: Digest,
     /// When it was taken.
     pub(crate) at: Timestamp,
+    /// The digest of who told of it: each has a share of what is remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<Digest>,
 }
 
 /// What is set aside for one operation, until its outcome is known.
@@ -181,9 +184,14 @@ mod tests {
                 r#"{"agent":"desk","after":7000000}"#.to_owned(),
             ),
             (
-                Item::Heard(Heard { id, at }),
+                Item::Heard(Heard { id, at, from: None }),
                 format!("meta/heard/{id}"),
                 format!(r#"{{"id":"{id}","at":7000000}}"#),
+            ),
+            (
+                Item::Heard(Heard { id, at, from: Some(id) }),
+                format!("meta/heard/{id}"),
+                format!(r#"{{"id":"{id}","at":7000000,"from":"{id}"}}"#),
             ),
         ];
         for (item, key, bytes) in items {

@@ -11,7 +11,7 @@ use carnet_core::{
 use carnet_store::{Key, Kind, Record, Revision};
 
 use crate::error::BrokerError;
-use crate::item::{ActivePolicy, HEARD_PREFIX, Item, Reservation};
+use crate::item::{ActivePolicy, HEARD_PREFIX, Heard, Item, Reservation};
 use crate::keys::Keys;
 
 /// A record as it came to be: what it is now, or that it is gone.
@@ -31,7 +31,7 @@ pub(crate) struct State {
     /// Since when the running copies of an agent are told as they are now.
     pub(crate) attested_after: BTreeMap<AgentName, Timestamp>,
     /// The events of other issuers that were taken, and when.
-    pub(crate) heard: BTreeMap<Digest, Timestamp>,
+    pub(crate) heard: BTreeMap<Digest, Heard>,
     revisions: HashMap<Key, Revision>,
     /// Records of the store that do not read, and why. Nothing is permitted by them.
     pub(crate) unreadable: BTreeMap<String, String>,
@@ -215,7 +215,7 @@ impl State {
                 revoked.insert(token.jti.clone(), Arc::new(token));
             }
             Item::Attestation(it) => drop(self.attested_after.insert(it.agent, it.after)),
-            Item::Heard(it) => drop(self.heard.insert(it.id, it.at)),
+            Item::Heard(it) => drop(self.heard.insert(it.id, it)),
             Item::Key(key) => {
                 if key.removed_at.is_some() {
                     Arc::make_mut(&mut snapshot.keys_removed).insert(key.kid.clone());

@@ -22,7 +22,7 @@ use serde_json::{Map, json};
 use tokio::sync::Semaphore;
 
 use crate::broker::Broker;
-use crate::context::hear::Taken;
+use crate::context::hear::{HEARD_MAX, Taken};
 use crate::context::signal;
 use crate::context::transmitter::{KnownKeys, Transmitter};
 use crate::fetch::Fetcher;
@@ -113,11 +113,15 @@ impl Receiver {
         let jti = claims.text("jti").filter(|jti| jti.len() <= JTI_BYTES_MAX);
         let jti = jti.ok_or(refused("invalid_request", "jti is missing or too long"))?;
         let signal = signal::read(&claims).map_err(|why| refused("invalid_request", why))?;
+        // One that comes again was taken: its transmitter did not hear so. It takes no other's room.
+        if self.broker.has_heard(&known.transmitter, jti) {
+            return Ok(());
+        }
         if !known.taken.lock().unwrap_or_else(PoisonError::into_inner).has_room(self.mono()) {
             return Err(too_many());
         }
-        match self.broker.hear(&known.transmitter, jti, &signal).await {
-            // One that comes again was taken: its transmitter did not hear so.
+        let share = HEARD_MAX / self.known.len().max(1);
+        match self.broker.hear(&known.transmitter, jti, &signal, share).await {
             Ok(Taken::Now | Taken::Before) => Ok(()),
             Ok(Taken::Full) => Err(busy("too many events are remembered; come again later")),
             Err(error) => {

@@ -179,6 +179,26 @@ async fn an_event_sent_again_undoes_nothing_an_operator_did_not_even_after_a_res
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_comes_again_takes_no_room_of_others() {
+    let house = House::furnished().await;
+    let idp = Idp::of(&house).await;
+    let nobody = |n: u32| {
+        let event = claims(&house, &n.to_string(), "session-revoked", json!({}), person("nobody"));
+        idp.sign(&event)
+    };
+    let first = nobody(0);
+    for _ in 0..100 {
+        assert_eq!(idp.send(first.clone()).await.0, StatusCode::ACCEPTED);
+    }
+    // The clock stands still: all of it is one second.
+    for n in 1..64 {
+        assert_eq!(idp.send(nobody(n)).await.0, StatusCode::ACCEPTED, "{n}");
+    }
+    assert_eq!(idp.send(nobody(64)).await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(idp.send(first).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whether_anybody_is_whom_an_event_is_about_is_not_told() {
     let house = House::furnished().await;
     let idp = Idp::of(&house).await;
