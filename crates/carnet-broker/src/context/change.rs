@@ -40,8 +40,8 @@ pub struct ContextChange {
 }
 
 impl Broker {
-    /// Does what the rules say about a change. A brake: no policy can disable it, and it takes effect
-    /// even where the store cannot write it.
+    /// Does what the rules say about a change. Where that takes something away it is a brake: no policy
+    /// can disable it, and it takes effect even where the store cannot write it.
     pub async fn change_context(
         &self,
         change: &ContextChange,
@@ -71,7 +71,9 @@ impl Broker {
         is_first: bool,
     ) -> Result<(bool, Done), BrokerError> {
         self.transact(by, |state, draft, now| {
-            draft.brakes();
+            if takes_away(change, reaction) {
+                draft.brakes();
+            }
             let tasks = resting_on(state, &change.of, reaction);
             if is_first {
                 record(draft, change, reaction, &tasks);
@@ -256,6 +258,11 @@ fn resting_on(state: &State, of: &Principal, reaction: Reaction) -> Vec<TaskId> 
     resting.iter().filter(is_top).map(|id| (*id).clone()).collect()
 }
 
+/// Whether anything is taken away. What is only recorded has no claim on the store's reserve.
+fn takes_away(change: &ContextChange, reaction: Reaction) -> bool {
+    reaction != Reaction::Record || change.forgets_copies
+}
+
 fn why(change: &ContextChange) -> String {
     format!("{} of {}", change.event, change.of)
 }
@@ -271,7 +278,8 @@ fn record(draft: &mut Draft<'_>, change: &ContextChange, reaction: Reaction, tas
         Principal::Agent(agent) => (carnet_ledger::Kind::Agent, agent.as_str()),
         Principal::User(user) => (carnet_ledger::Kind::Node, user.as_str()),
     };
-    draft.record(kind, id, "context.changed", true, &details, None);
+    let narrows = takes_away(change, reaction);
+    draft.record(kind, id, "context.changed", narrows, &details, None);
 }
 
 /// Locks whom it is about, where that was not done before.

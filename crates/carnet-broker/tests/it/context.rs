@@ -404,6 +404,22 @@ async fn a_suspended_standing_task_is_not_gone_round_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_recorded_is_no_brake() {
+    let house = House::furnished().await;
+    house.store.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+    let change = |event| ContextChange {
+        event,
+        of: Principal::User(user("eve")),
+        details: json!({}),
+        forgets_copies: false,
+    };
+    let by = Principal::User(user("ana"));
+    house.broker.change_context(&change(ContextEvent::RiskLevelLow), &by).await.unwrap_err();
+    let task = house.broker.change_context(&change(ContextEvent::RiskLevelHigh), &by).await;
+    assert_eq!(task.unwrap().revision, None, "what takes away takes effect all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_suspension_takes_effect_where_nothing_can_be_written() {
     let house = House::furnished().await;
     let task = house.open(&[read()]).await.unwrap();
