@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::broker::{Broker, Done};
+use crate::context::change::forget_copies;
 use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::federation;
@@ -54,9 +55,10 @@ impl Broker {
         check_registration(&self.latest(), &agent)?;
         crate::identities::check(&self.trust_domain, &self.issuer, &agent)?;
         // What rests on the registration as it was is stopped before it is another.
-        self.narrow_for(&agent, by).await?;
-        let (_, done) = self
-            .transact(&Principal::User(by.clone()), |state, draft, _| {
+        let narrowed = self.narrow_for(&agent, by).await?;
+        let by = Principal::User(by.clone());
+        let (left, done) = self
+            .transact(&by, |state, draft, now| {
                 check_registration(state, &agent)?;
                 let details = json!({
                     "owner": agent.owner, "environment": agent.environment,
@@ -66,9 +68,17 @@ impl Broker {
                 draft.widens();
                 let (kind, id) = (carnet_ledger::Kind::Agent, agent.name.as_str());
                 draft.record(kind, id, "registered", false, &details, None);
-                draft.put(Item::Agent(agent.clone()))
+                draft.put(Item::Agent(agent.clone()))?;
+                // What was given to an old copy since the first commit is from before, too.
+                match &narrowed {
+                    Some(it) if it.forgets_copies => forget_copies(state, draft, &agent.name, now),
+                    _ => Ok(false),
+                }
             })
             .await?;
+        if let Some(change) = narrowed.filter(|change| left || self.is_open_under(change)) {
+            self.change_context(&change, &by).await?;
+        }
         Ok(done)
     }
 

@@ -101,19 +101,26 @@ impl Broker {
     }
 
     /// Suspends or closes what rests on an agent that is registered otherwise now, and forgets its
-    /// copies where they are told otherwise. Tells whether there was anything to do.
+    /// copies where they are told otherwise. A name that was taken off the registry before is another's
+    /// now. Tells what was done, where there was anything to do.
     pub(crate) async fn narrow_for(
         &self,
         agent: &Agent,
         by: &UserName,
-    ) -> Result<bool, BrokerError> {
-        let known = self.latest().snapshot.agents.get(&agent.name).cloned();
-        let Some(known) = known else { return Ok(false) };
-        let changed = changed(&known, agent);
+    ) -> Result<Option<ContextChange>, BrokerError> {
+        let changed = {
+            let state = self.latest();
+            match state.snapshot.agents.get(&agent.name) {
+                Some(known) => changed(known, agent),
+                None if state.attested_after.contains_key(&agent.name) => vec!["registered_again"],
+                None => Vec::new(),
+            }
+        };
         if changed.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
-        let forgets_copies = changed.iter().any(|it| matches!(*it, "selectors" | "identities"));
+        let tells = |it: &&str| matches!(*it, "selectors" | "identities" | "registered_again");
+        let forgets_copies = changed.iter().any(tells);
         let change = ContextChange {
             event: ContextEvent::AgentChanged,
             of: Principal::Agent(agent.name.clone()),
@@ -122,7 +129,7 @@ impl Broker {
         };
         self.change_context(&change, &Principal::User(by.clone())).await?;
         fault_point("context.narrowed");
-        Ok(true)
+        Ok(Some(change))
     }
 
     /// Takes an agent off the registry. What rests on it ends first.
@@ -153,19 +160,19 @@ impl Broker {
             })
             .await?;
         // What was opened for it while it went: it permits nothing, and ends.
-        if self.is_open_under(&change.of) {
+        if self.is_open_under(&change) {
             self.change_context(&change, &by).await?;
         }
         Ok(Done { revision: narrowed.revision.and(done.revision), ..done })
     }
 
     /// Whether a task that the rules want ended or suspended is open.
-    fn is_open_under(&self, of: &Principal) -> bool {
-        let rule = self.rules().reaction(ContextEvent::AgentRemoved);
+    pub(crate) fn is_open_under(&self, change: &ContextChange) -> bool {
+        let rule = self.rules().reaction(change.event);
         let state = self.latest();
-        let tasks = resting_on(&state, of, rule);
+        let tasks = resting_on(&state, &change.of, rule);
         let mut views = tasks.iter().filter_map(|id| state.snapshot.tasks.get(id));
-        views.any(|view| view.task.state == TaskState::Open)
+        views.any(|view| matches!(view.task.state, TaskState::Proposed | TaskState::Open))
     }
 
     /// Does what the rules say about people who are no longer known, or known otherwise, before that
@@ -235,7 +242,9 @@ fn resting_on(state: &State, of: &Principal, reaction: Reaction) -> Vec<TaskId> 
         is_its || task.subject == *of || task.opened_by == *of
     };
     let is_open_to = |task: &Task| match reaction {
-        Reaction::Suspend => matches!(task.state, TaskState::Open | TaskState::Suspended),
+        Reaction::Suspend => {
+            matches!(task.state, TaskState::Proposed | TaskState::Open | TaskState::Suspended)
+        }
         Reaction::Close => true,
         Reaction::Record | Reaction::Lock => false,
     };
@@ -307,7 +316,7 @@ fn lock(
 
 /// Forgets the running copies of an agent, and says since when they are told otherwise. One that is
 /// locked stays known: while it is, no copy comes back with another key.
-fn forget_copies(
+pub(crate) fn forget_copies(
     state: &State,
     draft: &mut Draft<'_>,
     agent: &AgentName,

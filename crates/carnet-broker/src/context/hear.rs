@@ -238,4 +238,22 @@ mod tests {
         let again = house.broker.hear(&idp, "1", &signal(), 3).await.unwrap();
         assert_eq!(again, Taken::Before);
     }
+
+    #[tokio::test]
+    async fn a_task_that_is_still_being_opened_never_is_once_its_agent_is_another() {
+        let house = House::at(ISSUER).await;
+        let id = house.open_task("mail-agent").await;
+        let propose = |state: &State, draft: &mut Draft<'_>, _: Timestamp| {
+            let mut task = state.snapshot.tasks.get(&id).unwrap().task.clone();
+            task.state = TaskState::Proposed;
+            draft.put(Item::Task(task))
+        };
+        house.broker.transact(&carnet().unwrap(), propose).await.unwrap();
+        let idp = transmitter("https://idp.example");
+        house.broker.hear(&idp, "1", &signal(), 3).await.unwrap();
+        let view = house.broker.view();
+        assert!(view.snapshot.task(&id).is_none_or(|held| {
+            matches!(held.task.state, TaskState::Closing { .. } | TaskState::Closed { .. })
+        }));
+    }
 }

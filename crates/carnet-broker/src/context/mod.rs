@@ -14,7 +14,7 @@
     )
 )]
 
-mod change;
+pub(crate) mod change;
 mod hear;
 mod receiver;
 mod resume;

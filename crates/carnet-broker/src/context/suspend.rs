@@ -1,7 +1,8 @@
 //! Suspending a task and everything below it: nothing of it is permitted until it is resumed.
 
 use carnet_core::{
-    ApprovalEvent, Effect, Principal, Suspension, Task, TaskId, TaskState, Timestamp, UserName,
+    ApprovalEvent, Closure, Effect, Principal, Suspension, Task, TaskId, TaskState, Timestamp,
+    UserName,
 };
 use serde_json::json;
 
@@ -10,6 +11,7 @@ use crate::draft::Draft;
 use crate::error::BrokerError;
 use crate::item::Item;
 use crate::state::State;
+use crate::work::close::close_below;
 
 /// How many commits one suspension may take: each does as much as fits in it.
 const STEPS_MAX: usize = 10_000;
@@ -73,6 +75,13 @@ pub(crate) fn suspend_below(
         let Some(view) = state.snapshot.tasks.get(&id) else { continue };
         if !draft.has_room() {
             return Ok(true);
+        }
+        // One that is still being opened never is.
+        if view.task.state == TaskState::Proposed {
+            if close_below(state, draft, &id, Closure::Revoked, now)? {
+                return Ok(true);
+            }
+            continue;
         }
         let with = (id != *root).then(|| root.clone());
         if let Some((task, effects)) = suspended(&view.task, with, why, now)? {

@@ -404,6 +404,21 @@ async fn a_suspended_standing_task_is_not_gone_round_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_registered_again_is_not_proven_with_what_was_given_before() {
+    let house = House::furnished().await;
+    let name = agent("desk-agent");
+    let registered = (*house.broker.agent(&name).unwrap()).clone();
+    house.broker.remove_agent(&name, &user("ana")).await.unwrap();
+    house.hand.pass_s(10);
+    let between = house.now();
+    house.hand.pass_s(10);
+    house.broker.put_agent(registered, &user("ana")).await.unwrap();
+    assert!(!house.broker.is_attested_since(&name, between));
+    house.hand.pass_s(10);
+    assert!(house.broker.is_attested_since(&name, house.now()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_only_recorded_is_no_brake() {
     let house = House::furnished().await;
     house.store.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
