@@ -2,8 +2,8 @@
 //! again; nothing of a stored yes is simply resumed.
 
 use carnet_core::{
-    ApprovalState, Asked, Grant, GrantEvent, GrantState, Principal, Reason, Task, TaskEvent,
-    TaskId, TaskState, TaskView, Timestamp, UserName,
+    ApprovalState, Asked, Grant, GrantEvent, GrantState, Principal, Reason, Snapshot, Suspension,
+    Task, TaskEvent, TaskId, TaskState, TaskView, Timestamp, UserName,
 };
 use serde_json::json;
 
@@ -29,12 +29,27 @@ enum Fate {
 
 impl Broker {
     /// Resumes a suspended task and what was suspended with it. It stays suspended until everything
-    /// that was approved is taken back or asked again.
+    /// that was approved is taken back or asked again, and where something else is held against it
+    /// meanwhile.
     pub async fn resume_task(&self, id: &TaskId, by: &UserName) -> Result<Done, BrokerError> {
+        let against = self.latest_of(|snapshot| against(snapshot, id));
+        self.resume_from(id, against.as_ref(), by).await
+    }
+
+    /// Resumes a task that was suspended for this.
+    async fn resume_from(
+        &self,
+        id: &TaskId,
+        began: Option<&Suspension>,
+        by: &UserName,
+    ) -> Result<Done, BrokerError> {
         let by = Principal::User(by.clone());
         for _ in 0..STEPS_MAX {
             let step = |state: &State, draft: &mut Draft<'_>, now| {
                 check_can_be(state, id, now)?;
+                if against(&state.snapshot, id).as_ref() != began {
+                    return Err(BrokerError::Contended { attempts: 1 });
+                }
                 resume_some(state, draft, id, now)
             };
             let (left, done) = self.transact(&by, step).await?;
@@ -44,6 +59,11 @@ impl Broker {
         }
         Err(BrokerError::Contended { attempts: u32::try_from(STEPS_MAX).unwrap_or(u32::MAX) })
     }
+}
+
+/// What is held against the task.
+fn against(snapshot: &Snapshot, id: &TaskId) -> Option<Suspension> {
+    snapshot.tasks.get(id)?.task.suspension.clone()
 }
 
 fn check_can_be(state: &State, id: &TaskId, now: Timestamp) -> Result<(), BrokerError> {
@@ -170,4 +190,24 @@ fn rests_on_yes(state: &State, view: &TaskView, grant: &Grant) -> bool {
         grant = next;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::fixture::{House, ISSUER, ana};
+
+    #[tokio::test]
+    async fn a_doubt_that_came_while_a_task_was_resumed_is_not_wiped_out() {
+        let house = House::at(ISSUER).await;
+        let id = house.open_task("mail-agent").await;
+        house.broker.suspend_task(&id, "a doubt", &ana()).await.unwrap();
+        let began = house.broker.latest_of(|snapshot| against(snapshot, &id));
+        house.broker.suspend_task(&id, "another", &ana()).await.unwrap();
+        let refused = house.broker.resume_from(&id, began.as_ref(), &ana()).await;
+        assert!(matches!(refused, Err(BrokerError::Contended { .. })));
+        let now = house.broker.latest_of(|snapshot| against(snapshot, &id));
+        assert_eq!(now.unwrap().why, "another; a doubt");
+        house.broker.resume_task(&id, &ana()).await.unwrap();
+    }
 }
