@@ -10,7 +10,7 @@ use carnet_ledger::fault_point;
 use carnet_store::{Key, Kind};
 use serde_json::{Value, json};
 
-use crate::broker::{Broker, Done};
+use crate::broker::{Broker, Done, lock as lock_mutex};
 use crate::clock::fresh_bits;
 use crate::context::suspend::suspend_below;
 use crate::draft::Draft;
@@ -48,6 +48,10 @@ impl Broker {
         by: &Principal,
     ) -> Result<Done, BrokerError> {
         let reaction = self.rules().reaction(change.event);
+        // Nobody says yes, in what they began before, to what comes after.
+        if takes_away(change, reaction) {
+            lock_mutex(&self.flows).forget(&change.of);
+        }
         let (mut left, mut done) = self.change_step(change, reaction, by, true).await?;
         fault_point("context.first");
         for _ in 0..STEPS_MAX {

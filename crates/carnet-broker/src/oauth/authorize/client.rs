@@ -23,6 +23,8 @@ pub(crate) struct Client {
     pub(crate) redirects: Vec<RedirectUri>,
     /// The keys it authenticates with; a public client has none.
     pub(crate) keys: Option<Arc<KeySet>>,
+    /// The keys and redirect URIs it was registered with when it asked.
+    pub(crate) registered: (Option<serde_json::Value>, Vec<String>),
 }
 
 impl Surface {
@@ -38,9 +40,10 @@ impl Surface {
         if redirects.is_empty() {
             return self.documented(id, agent, keys).await;
         }
+        let registered = (keys.clone(), redirects.clone());
         let redirects = redirects.iter().filter_map(|text| RedirectUri::parse(text)).collect();
         let keys = keys.as_ref().map(read_keys).transpose()?;
-        Ok(Client { id: id.to_owned(), agent, name: None, redirects, keys })
+        Ok(Client { id: id.to_owned(), agent, name: None, redirects, keys, registered })
     }
 
     /// The agent whose client `id` is, with what was registered of it.
@@ -68,13 +71,14 @@ impl Surface {
         keys: Option<serde_json::Value>,
     ) -> Result<Client, Refusal> {
         let document = self.document(id).await?;
+        let registered = (keys.clone(), Vec::new());
         // Keys that were registered are the operator's word, and go before the client's own.
         let keys = match keys.as_ref().map(read_keys).transpose()? {
             Some(keys) => Some(keys),
             None => document.keys.clone(),
         };
         let (name, redirects) = (document.name.clone(), document.redirects.clone());
-        Ok(Client { id: id.to_owned(), agent, name, redirects, keys })
+        Ok(Client { id: id.to_owned(), agent, name, redirects, keys, registered })
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use carnet_core::{AgentName, Digest, Path, ResourceName, TaskId, Timestamp, UserName};
 use carnet_identity::{KeySet, Thumbprint};
 
+use super::request::Asked;
+
 /// How long a code is good, in seconds.
 const CODE_S: i64 = 60;
 /// How long it is known afterwards, so that a second use is seen: longer than any token it gave.
@@ -22,6 +24,8 @@ pub(crate) struct Codes {
 /// What a code was given for.
 #[derive(Clone)]
 pub(crate) struct Given {
+    /// What was asked.
+    pub(crate) asked: Arc<Asked>,
     pub(crate) client_id: String,
     pub(crate) agent: AgentName,
     /// The keys the client authenticates with, where it has some.

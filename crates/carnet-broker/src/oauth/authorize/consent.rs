@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use super::codes::{Given, Used};
 use super::flows::{self, Flow};
+use super::redirect::RedirectUri;
 use super::request::{Asked, Stop};
 use super::{no_randomness, page, see_other};
 use crate::broker::lock;
@@ -130,8 +131,9 @@ impl Surface {
         Ok(see_other(&address))
     }
 
-    fn given(&self, asked: &Asked, person: UserName, task: TaskId) -> Given {
+    fn given(&self, asked: &Arc<Asked>, person: UserName, task: TaskId) -> Given {
         Given {
+            asked: Arc::clone(asked),
             client_id: asked.client.id.clone(),
             agent: asked.client.agent.clone(),
             keys: asked.client.keys.clone(),
@@ -219,10 +221,15 @@ impl Surface {
         })
     }
 
-    /// The agent whose client asks, as it is registered now.
-    fn agent_asked_for(&self, asked: &Asked) -> Result<Arc<Agent>, Refusal> {
+    /// The agent whose client asks, as it is registered now: told by nothing else since, with the
+    /// keys it asked with and the redirect URI among its own.
+    pub(super) fn agent_asked_for(&self, asked: &Asked) -> Result<Arc<Agent>, Refusal> {
         let still = self.registered(&asked.client.id);
-        let is_its = still.is_some_and(|(agent, ..)| agent == asked.client.agent);
+        let is_its = still.is_some_and(|(agent, keys, redirects)| {
+            agent == asked.client.agent
+                && keys == asked.client.registered.0
+                && is_still_its(asked, &redirects)
+        }) && self.broker.is_attested_since(&asked.client.agent, asked.at);
         let agent = self.broker.agent(&asked.client.agent).filter(|_| is_its);
         let agent = agent.ok_or(super::client::unknown())?;
         match self.broker.is_agent_locked(&agent.name) {
@@ -278,4 +285,14 @@ impl Surface {
             tracing::error!(%error, agent, what, "it could not be recorded");
         }
     }
+}
+
+/// Whether the answer still goes to the client. Where a document names its redirect URIs, none is
+/// registered, then and now.
+fn is_still_its(asked: &Asked, redirects: &[String]) -> bool {
+    let is_it = |text: &String| {
+        RedirectUri::parse(text).is_some_and(|known| known.is_same(&asked.back.redirect))
+    };
+    let is_documented = asked.client.registered.1.is_empty() && redirects.is_empty();
+    is_documented || redirects.iter().any(is_it)
 }

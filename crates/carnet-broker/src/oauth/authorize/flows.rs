@@ -7,7 +7,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use carnet_core::{Digest, Timestamp, UserName};
+use carnet_core::{Digest, Principal, Timestamp, UserName};
 
 use super::browser::Browser;
 use super::request::{Asked, Stop};
@@ -128,6 +128,14 @@ impl Flows {
         let flow = Flow { asked, csrf, code, person: None, sent: None, browser, begun: now };
         self.flows.insert(id, flow);
         Ok(())
+    }
+
+    /// Forgets what waits for a person or for an agent's client.
+    pub(crate) fn forget(&mut self, of: &Principal) {
+        self.flows.retain(|_, flow| match of {
+            Principal::Agent(agent) => flow.asked.client.agent != *agent,
+            Principal::User(user) => flow.person.as_ref() != Some(user),
+        });
     }
 
     /// The authorization `id`, where it is this browser's.

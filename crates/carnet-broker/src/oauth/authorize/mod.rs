@@ -146,8 +146,9 @@ impl Surface {
         }
         let form = Form::of_query(query)?;
         let _turn = self.turn()?;
+        let now = self.broker.now().wall;
         let client = self.client(&form).await?;
-        let asked = Asked::read(&form, client, &self.issuer)?;
+        let asked = Asked::read(&form, client, &self.issuer, now)?;
         let secrets = Secrets::generate().ok_or_else(no_randomness)?;
         let (id, cookie) = (secrets.id.clone(), Browser::set(&self.issuer, &secrets));
         let agent = asked.client.agent.clone();

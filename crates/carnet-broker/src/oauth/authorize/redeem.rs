@@ -121,8 +121,7 @@ impl Surface {
     /// Whether client and person are still who they were when it was given.
     fn still_stands(&self, given: &Given) -> bool {
         let view = self.broker.view();
-        let is_its = self.registered(&given.client_id).is_some_and(|it| it.0 == given.agent);
-        is_its
+        self.agent_asked_for(&given.asked).is_ok()
             && view.snapshot.users.contains_key(&given.person)
             && !view.snapshot.is_locked(&LockTarget::User(given.person.clone()))
     }

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use carnet_core::Timestamp;
 use carnet_identity::Thumbprint;
 
 use super::client::Client;
@@ -23,6 +24,8 @@ pub(crate) struct Asked {
     pub(crate) challenge: [u8; 32],
     /// The key the token must be bound to, where the client says so beforehand (RFC 9449 section 10).
     pub(crate) dpop_jkt: Option<Thumbprint>,
+    /// When it was asked.
+    pub(crate) at: Timestamp,
 }
 
 /// Why an authorization does not go on, and where that is said. Nothing is sent to an address before
@@ -41,7 +44,12 @@ impl From<Refusal> for Stop {
 
 impl Asked {
     /// Reads what `client` asks for.
-    pub(crate) fn read(form: &Form, client: Client, issuer: &Issuer) -> Result<Self, Stop> {
+    pub(crate) fn read(
+        form: &Form,
+        client: Client,
+        issuer: &Issuer,
+        at: Timestamp,
+    ) -> Result<Self, Stop> {
         let redirect = redirect(form, &client)?;
         let state = form.get("state").map(ToOwned::to_owned);
         if state.as_ref().is_some_and(|state| state.len() > STATE_BYTES_MAX) {
@@ -53,7 +61,7 @@ impl Asked {
         let challenge = challenge(form).map_err(stop)?;
         let dpop_jkt = dpop_jkt(form).map_err(stop)?;
         let wanted = Wanted::read(form, issuer).map_err(stop)?;
-        Ok(Self { client, back, wanted, challenge, dpop_jkt })
+        Ok(Self { client, back, wanted, challenge, dpop_jkt, at })
     }
 
     /// What does not go on, told to the client.

@@ -428,3 +428,36 @@ async fn one_client_cannot_fill_what_waits_for_people() {
     visit(&bench, &set(request(), "client_id", "other")).await;
     assert_eq!(first.look(&bench).await.status, StatusCode::OK, "nobody is forgotten");
 }
+
+/// Registers another redirect URI in the place of the one that is asked with.
+async fn withdraw(bench: &Bench) {
+    let redirect_uris = vec!["https://other.example/cb".to_owned()];
+    let client = Identity::Client { id: CLIENT.to_owned(), keys: None, redirect_uris };
+    register(bench, "editor", client).await;
+}
+
+#[tokio::test]
+async fn a_redirect_uri_that_was_withdrawn_gets_no_code_and_no_token() {
+    let bench = people(None).await;
+    let (early, late) = (visit(&bench, &request()).await, visit(&bench, &request()).await);
+    let code = early.agree(&bench).await;
+    let page = late.log_in(&bench).await;
+    withdraw(&bench).await;
+    let answer = bench.send(late.form(&page, "yes")).await;
+    assert_eq!((answer.status, answer.header("location")), (StatusCode::NOT_FOUND, None));
+    refused_at_the_token(&bench, redeem(&bench, &code)).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_revoked_before_the_person_agreed_gives_nothing() {
+    let bench = people(None).await;
+    let visit = visit(&bench, &request()).await;
+    let page = visit.log_in(&bench).await;
+    let of = Principal::User(ana());
+    let event = carnet_core::ContextEvent::SessionRevoked;
+    let details = json!({});
+    let change = crate::context::ContextChange { event, of, details, forgets_copies: false };
+    bench.house.broker.change_context(&change, &Principal::User(ana())).await.unwrap();
+    let answer = bench.send(visit.form(&page, "yes")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
