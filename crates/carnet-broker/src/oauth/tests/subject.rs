@@ -5,7 +5,7 @@ use carnet_policy::PolicySource;
 use serde_json::{Value, json};
 
 use super::certificates::{over, svid_of};
-use super::foreign::{Place, Signer, code, told_by, trusting, with};
+use super::foreign::{Place, Signer, code, next_second, told_by, trusting, with};
 use super::*;
 use crate::oauth::fixture::ana;
 use crate::trust::{AuthorityConfig, AuthorityKind};
@@ -265,6 +265,7 @@ async fn a_subject_that_is_spelled_like_a_client_is_not_that_client() {
     let told = Identity::Oidc { issuer: lab.workloads.url.clone(), subject: CLIENT.to_owned() };
     let mail = Agent { identities: vec![told], standing: lab.bench.house.broker.agent(&agent("desk-agent")).unwrap().standing.clone(), ..(*known).clone() };
     lab.bench.house.broker.put_agent(mail, &ana()).await.unwrap();
+    next_second(&lab.bench).await;
     let now = lab.bench.now().s();
     let token = lab.workload_key.sign(&json!({ "iss": lab.workloads.url, "sub": CLIENT, "aud": ISSUER, "iat": now, "exp": now + 60 }));
     let answer = lab.bench.send(lab.for_(ANA).set("client_assertion", &token)).await;
