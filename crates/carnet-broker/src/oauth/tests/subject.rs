@@ -176,7 +176,7 @@ async fn an_identity_assertion_is_taken_for_what_it_says_and_nothing_wider() {
         (7, lab.but("iss", json!(format!("{}/", lab.idp.url))), grant, "token_key_unknown"),
         // An issuer of workloads speaks for no people.
         (8, by(&lab.workload_key, &with(lab.says(ANA), "iss", json!(lab.workloads.url))), grant, "token_key_unknown"),
-        (9, lab.with(&lab.key.sign_as(&json!({ "alg": "none", "typ": "oauth-id-jag+jwt" }), &lab.says(ANA))), grant, "token_key_unknown"),
+        (9, lab.with(&lab.key.sign_as(&json!({ "alg": "none", "typ": "oauth-id-jag+jwt" }), &lab.says(ANA))), grant, "token_algorithm_refused"),
         (10, lab.but("exp", json!(now + 900)), grant, "token_too_long_lived"),
         (11, lab.but("exp", json!(now - 1)), grant, "token_expired"),
         (12, lab.but("iat", json!(now - 60)), grant, "assertion_before_start"),
@@ -220,14 +220,15 @@ async fn an_identity_assertion_is_taken_for_what_it_says_and_nothing_wider() {
         (53, lab.but("cnf", json!({ "jkt": own_jkt })).no_header("dpop"), grant, "assertion_key"),
         (54, lab.but("cnf", json!(null)), grant, "assertion_key"),
     ];
+    let mut wrong = Vec::new();
     for (number, ask, error, wanted) in cases {
         let answer = lab.bench.send(ask).await;
-        assert_eq!(code(&answer), wanted, "{number}: {}", answer.text);
-        if wanted != "granted" {
-            assert_eq!(answer.refusal().0, error, "{number}: {}", answer.text);
-            assert!(!answer.text.contains("access_token"), "{number}");
+        let is_refused = || answer.refusal().0 == error && !answer.text.contains("access_token");
+        if code(&answer) != wanted || (wanted != "granted" && !is_refused()) {
+            wrong.push(format!("{number}: {wanted} was wanted: {}", answer.text));
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[tokio::test]
