@@ -8,7 +8,7 @@
 //! about (RFC 7662) and taken back (RFC 7009) here too.
 //!
 //! It decides nothing. It reads a request strictly and asks the broker, which decides anew for
-//! every token. People come in by [`authorize`] and get one token for a code. There is no refresh
+//! every token. People come in by the authorization endpoint and get one token for a code. There is no refresh
 //! token, no client secret and no registration: none of them is earned at request time.
 #![cfg_attr(
     not(test),
