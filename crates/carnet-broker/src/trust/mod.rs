@@ -20,6 +20,7 @@ use crate::clock::fresh_bits;
 
 pub(crate) use authority::{Authority, Held};
 pub use authority::{AuthorityConfig, AuthorityKind};
+pub(crate) use source::reach_of;
 pub use source::{Source, SourceError};
 
 /// The first wait after a failure; each further one doubles it.

@@ -106,7 +106,7 @@ async fn read_file(file: &std::path::Path) -> Result<Document, SourceError> {
 
 /// How far an address goes that an issuer's metadata names: the operator vouches for the issuer's own
 /// host and for no other.
-fn reach_of(issuer: &str, url: &str) -> Reach {
+pub(crate) fn reach_of(issuer: &str, url: &str) -> Reach {
     let place = |text: &str| {
         let uri: Option<http::Uri> = text.parse().ok();
         uri.map(|uri| (uri.scheme().cloned(), uri.authority().cloned()))

@@ -20,9 +20,10 @@ use tokio::sync::Mutex;
 
 use super::flows::Sent;
 use super::redirect::encoded;
-use crate::fetch::{Fetcher, Reach};
+use crate::fetch::Fetcher;
 use crate::oauth::form::Form;
 use crate::oauth::refusal::{Kind, Refusal};
+use crate::trust::reach_of;
 
 /// The longest document of the provider, its answer to a code included.
 const BYTES_MAX: usize = 256 * 1024;
@@ -188,7 +189,8 @@ impl Provider {
             ("client_assertion_type", ASSERTION_TYPE),
             ("client_assertion", &assertion),
         ]);
-        let (url, reach) = (&metadata.token_endpoint, Reach::Configured);
+        let url = &metadata.token_endpoint;
+        let reach = reach_of(self.issuer(), url);
         let answered = self.fetcher.post_form(url, reach, BYTES_MAX, sent).await;
         let answered = answered.map_err(|error| {
             tracing::warn!(%error, "the identity provider gives nothing for its code");
@@ -270,7 +272,7 @@ impl Provider {
     }
 
     async fn get(&self, url: &str) -> Result<bytes::Bytes, Refusal> {
-        let fetched = self.fetcher.get(url, Reach::Configured, BYTES_MAX).await;
+        let fetched = self.fetcher.get(url, reach_of(self.issuer(), url), BYTES_MAX).await;
         fetched.map(|document| document.bytes).map_err(|error| {
             tracing::warn!(%error, "the identity provider does not answer");
             refused("provider_unreachable")
